@@ -1,0 +1,14 @@
+//! The words every other crate shares: ids, digests, image references, error kinds.
+//!
+//! Owns: checked newtypes and what can be said about them without touching the machine.
+//! Does not: read files, open sockets, know async, or know any wire format.
+//! Start reading at [`ids`] and [`error`].
+#![forbid(unsafe_code)]
+
+pub mod digest;
+pub mod error;
+pub mod ids;
+
+pub use digest::{Digest, DigestError};
+pub use error::{Classify, ErrorKind};
+pub use ids::{ContainerId, ExecId, IdError, ImageId, Owner, SandboxId, SnapshotKey};
