@@ -8,7 +8,11 @@
 pub mod digest;
 pub mod error;
 pub mod ids;
+pub mod platform;
+pub mod reference;
 
 pub use digest::{Digest, DigestError};
 pub use error::{Classify, ErrorKind};
 pub use ids::{ContainerId, ExecId, IdError, ImageId, Owner, SandboxId, SnapshotKey};
+pub use platform::{Platform, PlatformError};
+pub use reference::{Reference, ReferenceError};
