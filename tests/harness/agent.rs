@@ -1,0 +1,336 @@
+//! The agent under test, on directories, names and addresses of its own.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+use crate::cri::{Cri, channel};
+use crate::leak::{self, Leftovers};
+use crate::process::{self, Process};
+use crate::slot::Slot;
+use crate::wait;
+
+/// The variable that marks an agent's processes, and those they start.
+const MARK: &str = "NODE_AGENT_TEST_MARK";
+
+/// How much of a log is shown.
+const LOG_TAIL: usize = 64 << 10;
+
+/// What an agent is started with.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// The program; built beside the test unless given.
+    pub program: Option<PathBuf>,
+    /// Lines of configuration by section; they replace the harness's own lines of the same key.
+    pub configuration: BTreeMap<&'static str, Vec<String>>,
+    /// Variables of the daemon's environment.
+    pub environment: Vec<(String, String)>,
+}
+
+impl Options {
+    /// Adds a line of configuration, such as `("images", "concurrent_downloads = 1")`.
+    #[must_use]
+    pub fn with(mut self, section: &'static str, line: impl Into<String>) -> Self {
+        self.configuration
+            .entry(section)
+            .or_default()
+            .push(line.into());
+        self
+    }
+
+    /// Adds a variable to the daemon's environment.
+    #[must_use]
+    pub fn with_variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+}
+
+/// A running agent. Dropping it ends it, its shims and its containers, and prints its log.
+#[derive(Debug)]
+pub struct Agent {
+    options: Options,
+    slot: Slot,
+    directory: TempDir,
+    socket: PathBuf,
+    child: Option<Child>,
+    before: Leftovers,
+}
+
+impl Agent {
+    /// Starts an agent and returns once it serves.
+    pub async fn start() -> Result<Self> {
+        Self::start_with(Options::default()).await
+    }
+
+    /// Starts an agent with these options and returns once it serves.
+    pub async fn start_with(options: Options) -> Result<Self> {
+        let agent = Self::spawn(options)?;
+        agent.serving().await?;
+        Ok(agent)
+    }
+
+    /// Starts an agent and returns at once.
+    pub fn spawn(options: Options) -> Result<Self> {
+        // Shims that outlive the agent become children of this process, and are found by that.
+        nix::sys::prctl::set_child_subreaper(true).context("become the reaper of orphans")?;
+        let directory = tempfile::Builder::new()
+            .prefix("agent-")
+            .tempdir()
+            .context("make the agent's directory")?;
+        let slot = Slot::take()?;
+        let before = leak::snapshot(&slot.names(), directory.path())?;
+        let socket = directory.path().join("agent.sock");
+        let mut agent = Self {
+            options,
+            slot,
+            socket,
+            directory,
+            child: None,
+            before,
+        };
+        ensure!(
+            agent.before.is_empty(),
+            "an earlier run left: {:#?}",
+            agent.before
+        );
+        std::fs::write(agent.file("config.toml"), agent.configuration())
+            .context("write the configuration")?;
+        std::fs::create_dir(agent.file("logs")).context("make the directory for pods' logs")?;
+        agent.spawn_again()?;
+        Ok(agent)
+    }
+
+    /// Starts the daemon of an agent that has ended.
+    pub fn spawn_again(&mut self) -> Result<()> {
+        ensure!(self.child.is_none(), "the agent runs already");
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.file("log"))
+            .context("open the agent's log")?;
+        let program = match &self.options.program {
+            Some(program) => program.clone(),
+            None => beside_us("node-agent")?,
+        };
+        let child = Command::new(&program)
+            .arg("--config")
+            .arg(self.file("config.toml"))
+            .arg("--root")
+            .arg(self.root())
+            .arg("--state")
+            .arg(self.state())
+            .arg("--listen")
+            .arg(format!("unix://{}", self.socket.display()))
+            .env(MARK, self.mark())
+            .envs(self.options.environment.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("start {}", program.display()))?;
+        self.child = Some(child);
+        Ok(())
+    }
+
+    /// Returns once the agent's health is SERVING; fails if it ends before.
+    pub async fn serving(&self) -> Result<()> {
+        wait::until_async("the agent serves", || async {
+            let pid = self.pid();
+            if process::read(pid).is_none_or(|one| one.state == 'Z') {
+                bail!("the agent (pid {pid}) has ended: {}", self.log());
+            }
+            let mut health = HealthClient::new(channel(&self.socket).await?);
+            let answer = health
+                .check(HealthCheckRequest {
+                    service: String::new(),
+                })
+                .await?
+                .into_inner();
+            Ok((answer.status() == ServingStatus::Serving).then_some(()))
+        })
+        .await
+    }
+
+    /// Ends the daemon with SIGKILL; its sandboxes go on.
+    pub fn kill9(&mut self) -> Result<()> {
+        let Some(mut child) = self.child.take() else {
+            bail!("the agent does not run")
+        };
+        child.kill().context("kill the agent")?;
+        child.wait().context("wait for the agent")?;
+        Ok(())
+    }
+
+    /// Ends the daemon with SIGTERM; its sandboxes go on.
+    pub fn terminate(&mut self) -> Result<()> {
+        let Some(mut child) = self.child.take() else {
+            bail!("the agent does not run")
+        };
+        kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM)
+            .context("signal the agent")?;
+        let status = wait::until("the agent ends on SIGTERM", || Ok(child.try_wait()?))?;
+        ensure!(status.success(), "the agent ended with {status} on SIGTERM");
+        Ok(())
+    }
+
+    /// Kills the daemon, starts it again, and returns once it serves.
+    pub async fn restart(&mut self) -> Result<()> {
+        self.kill9()?;
+        self.spawn_again()?;
+        self.serving().await
+    }
+
+    /// Connects to both CRI services.
+    pub async fn cri(&self) -> Result<Cri> {
+        Cri::connect(&self.socket).await
+    }
+
+    /// Returns the daemon's process id; 0 while it does not run.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().map_or(0, Child::id)
+    }
+
+    /// Returns where it listens.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Returns its root directory.
+    #[must_use]
+    pub fn root(&self) -> PathBuf {
+        self.file("root")
+    }
+
+    /// Returns its state directory.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.file("state")
+    }
+
+    /// Returns the directory that pods' log directories are made in.
+    #[must_use]
+    pub fn logs(&self) -> PathBuf {
+        self.file("logs")
+    }
+
+    /// Returns a directory that goes with the agent, for whatever a test needs.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Returns the names only this agent uses.
+    #[must_use]
+    pub fn slot(&self) -> &Slot {
+        &self.slot
+    }
+
+    /// Returns the launcher and the shims, those of earlier daemons too.
+    pub fn helpers(&self) -> Result<Vec<Process>> {
+        let marked = |pid| process::variable(pid, MARK).is_some_and(|mark| mark == self.mark());
+        let all = process::all()?;
+        Ok(all
+            .into_iter()
+            .filter(|one| one.pid != self.pid() && one.state != 'Z' && marked(one.pid))
+            .collect())
+    }
+
+    /// Returns what the agent wrote to its log so far, the last of it.
+    #[must_use]
+    pub fn log(&self) -> String {
+        let bytes = std::fs::read(self.file("log")).unwrap_or_default();
+        let tail = &bytes[bytes.len().saturating_sub(LOG_TAIL)..];
+        String::from_utf8_lossy(tail).into_owned()
+    }
+
+    /// Returns what is on the machine now that carries this agent's names.
+    pub fn leftovers(&self) -> Result<Leftovers> {
+        leak::snapshot(&self.slot.names(), self.directory.path())
+    }
+
+    /// Ends the agent and removes everything that carries its names.
+    pub fn finish(mut self) -> Result<()> {
+        if self.child.is_some() {
+            self.terminate()?;
+        }
+        self.clear()
+    }
+
+    fn clear(&self) -> Result<()> {
+        for helper in self.helpers()? {
+            // It may have ended meanwhile.
+            let _ = kill(Pid::from_raw(helper.pid.cast_signed()), Signal::SIGKILL);
+        }
+        leak::clear(&self.slot.names())
+    }
+
+    fn mark(&self) -> String {
+        self.directory.path().display().to_string()
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn configuration(&self) -> String {
+        let mut sections: BTreeMap<&str, Vec<String>> = self.slot.configuration();
+        for (section, lines) in &self.options.configuration {
+            let known = sections.entry(section).or_default();
+            for line in lines {
+                let key = line.split('=').next().unwrap_or_default().trim().to_owned();
+                known.retain(|old| old.split('=').next().unwrap_or_default().trim() != key);
+                known.push(line.clone());
+            }
+        }
+        let mut text = sections.remove("").unwrap_or_default().join("\n");
+        for (section, lines) in sections {
+            let _ = write!(text, "\n[{section}]\n{}\n", lines.join("\n"));
+        }
+        text
+    }
+}
+
+impl Drop for Agent {
+    #[expect(
+        clippy::print_stderr,
+        reason = "the runner shows it when the test has failed"
+    )]
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // Both fail only if it has ended already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        eprintln!(
+            "--- log of the agent in {}\n{}---",
+            self.directory.path().display(),
+            self.log()
+        );
+        if let Err(error) = self.clear() {
+            eprintln!("the agent could not be cleared away: {error:?}");
+        }
+    }
+}
+
+/// Returns a program of this project that was built with the running one.
+pub fn beside_us(name: &str) -> Result<PathBuf> {
+    let us = std::env::current_exe().context("find the running program")?;
+    let directories = us.ancestors().skip(1).take(2);
+    let found = directories
+        .map(|directory| directory.join(name))
+        .find(|path| path.is_file());
+    found.with_context(|| format!("{name} is not beside {}: build it first", us.display()))
+}

@@ -1,0 +1,214 @@
+//! Debian's `docker-registry` on a free loopback port, and pushing to it.
+
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+use tempfile::TempDir;
+
+use crate::http::{self, Response};
+use crate::image::{Image, OCI_INDEX, digest};
+use crate::wait;
+
+/// A running registry; dropping it ends it and removes what it stored.
+#[derive(Debug)]
+pub struct Registry {
+    child: Child,
+    address: SocketAddr,
+    directory: TempDir,
+}
+
+impl Registry {
+    /// Starts a registry that anyone may read and write.
+    pub fn start() -> Result<Self> {
+        Self::start_with("")
+    }
+
+    /// Starts a registry with further lines in its configuration.
+    pub fn start_with(configuration: &str) -> Result<Self> {
+        let directory = tempfile::Builder::new()
+            .prefix("registry-")
+            .tempdir()
+            .context("make the registry's directory")?;
+        let address = free_address()?;
+        let file = directory.path().join("config.yml");
+        let text = format!(
+            "version: 0.1\nlog:\n  level: warn\n  accesslog:\n    disabled: true\nstorage:\n  filesystem:\n    rootdirectory: {}\n  \
+             delete:\n    enabled: true\nhttp:\n  addr: {address}\n{configuration}",
+            directory.path().join("data").display()
+        );
+        std::fs::write(&file, text).context("write the registry's configuration")?;
+        let log = File::create(directory.path().join("log")).context("make the registry's log")?;
+        let child = Command::new("docker-registry")
+            .arg("serve")
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .context("start docker-registry (package docker-registry)")?;
+        let registry = Self {
+            child,
+            address,
+            directory,
+        };
+        wait::until("the registry answers", || {
+            match http::request(address, "GET", "/v2/", &[], &[]) {
+                Ok(answer) => Ok(matches!(answer.status, 200 | 401).then_some(())),
+                Err(_) => Ok(None),
+            }
+        })
+        .with_context(|| registry.log())?;
+        Ok(registry)
+    }
+
+    /// Returns where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Returns the process id of the registry.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Returns the directory the registry stores in.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Returns the full reference of a repository and tag here.
+    #[must_use]
+    pub fn reference(&self, name: &str) -> String {
+        format!("{}/{name}", self.address)
+    }
+
+    /// Pushes an image under `repository:tag` and returns its full reference.
+    pub fn push(&self, name: &str, image: &Image) -> Result<String> {
+        let (repository, tag) = split(name);
+        for blob in &image.blobs {
+            self.push_blob(repository, &blob.bytes)?;
+        }
+        self.push_manifest(repository, tag, &image.media_type, &image.manifest)?;
+        Ok(self.reference(name))
+    }
+
+    /// Pushes images under their digests, and an index of these entries under `repository:tag`.
+    pub fn push_index(&self, name: &str, images: &[&Image], index: &[u8]) -> Result<String> {
+        let (repository, tag) = split(name);
+        for image in images {
+            for blob in &image.blobs {
+                self.push_blob(repository, &blob.bytes)?;
+            }
+            self.push_manifest(
+                repository,
+                &image.manifest_digest(),
+                &image.media_type,
+                &image.manifest,
+            )?;
+        }
+        self.push_manifest(repository, tag, OCI_INDEX, index)?;
+        Ok(self.reference(name))
+    }
+
+    fn push_blob(&self, repository: &str, bytes: &[u8]) -> Result<()> {
+        let digest = digest(bytes);
+        if self
+            .request(
+                "HEAD",
+                &format!("/v2/{repository}/blobs/{digest}"),
+                &[],
+                &[],
+            )?
+            .status
+            == 200
+        {
+            return Ok(());
+        }
+        let begun = self.request(
+            "POST",
+            &format!("/v2/{repository}/blobs/uploads/"),
+            &[],
+            &[],
+        )?;
+        ensure!(
+            begun.status == 202,
+            "an upload to {repository} was answered with {}",
+            begun.status
+        );
+        let location = begun
+            .header("location")
+            .context("an upload has a location")?;
+        let host = format!("http://{}", self.address);
+        let target = location.strip_prefix(&host).unwrap_or(location);
+        let join = if target.contains('?') { '&' } else { '?' };
+        let target = format!("{target}{join}digest={digest}");
+        let done = self.request(
+            "PUT",
+            &target,
+            &[("Content-Type", "application/octet-stream")],
+            bytes,
+        )?;
+        ensure!(
+            done.status == 201,
+            "blob {digest} was answered with {}",
+            done.status
+        );
+        Ok(())
+    }
+
+    fn push_manifest(
+        &self,
+        repository: &str,
+        tag: &str,
+        media_type: &str,
+        bytes: &[u8],
+    ) -> Result<()> {
+        let target = format!("/v2/{repository}/manifests/{tag}");
+        let answer = self.request("PUT", &target, &[("Content-Type", media_type)], bytes)?;
+        let body = String::from_utf8_lossy(&answer.body);
+        ensure!(
+            answer.status == 201,
+            "manifest {repository}:{tag} was answered with {}: {body}",
+            answer.status
+        );
+        Ok(())
+    }
+
+    fn request(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Response> {
+        http::request(self.address, method, target, headers, body)
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        // Both fail only if it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Returns an address on loopback that was free a moment ago.
+pub fn free_address() -> Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("find a free port")?;
+    listener.local_addr().context("read the free port")
+}
+
+fn split(name: &str) -> (&str, &str) {
+    name.rsplit_once(':').unwrap_or((name, "latest"))
+}
