@@ -1,0 +1,499 @@
+//! Cgroups on the kernel under test. Needs root; everything lies below a parent of the test's own,
+//! which is removed at the end, also when an assertion fails.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+use std::os::fd::AsFd;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use agent_cgroup::{
+    CgroupPath, CgroupTree, Config, CreateError, DeviceRules, Limits, UpdateError, Version,
+};
+use agent_types::{Classify, ErrorKind, SandboxId};
+
+/// A tree with a parent of its own, taken away again.
+struct Own {
+    tree: CgroupTree,
+    extra: Vec<CgroupPath>,
+}
+
+impl Own {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!(
+            "/node-agent-test-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
+        let config = Config::with_parent(name.parse().unwrap());
+        let tree = CgroupTree::open(config).unwrap();
+        Self {
+            tree,
+            extra: Vec::new(),
+        }
+    }
+
+    fn pod(&self) -> agent_cgroup::PodCgroup {
+        let path = self
+            .tree
+            .pod_path(None, &SandboxId::from_random([1; 32]))
+            .unwrap();
+        self.tree.create_pod(&path).unwrap()
+    }
+
+    fn container(&self, limits: &Limits) -> agent_cgroup::Cgroup {
+        let path = self.pod().path.join("container").unwrap();
+        self.tree
+            .create(&path, limits, &DeviceRules::container_default())
+            .unwrap()
+    }
+
+    /// Says in how many hierarchies a directory exists.
+    fn present(&self, path: &CgroupPath) -> usize {
+        let there =
+            |h: &&agent_cgroup::Hierarchy| h.mount_point().join(&path.as_str()[1..]).exists();
+        self.tree.hierarchies().iter().filter(there).count()
+    }
+
+    fn read(&self, controller: &str, path: &CgroupPath, file: &str) -> String {
+        let all = self.tree.hierarchies();
+        let hierarchy = all.iter().find(|h| h.has(controller)).unwrap();
+        let file = hierarchy.mount_point().join(&path.as_str()[1..]).join(file);
+        std::fs::read_to_string(file).unwrap().trim().to_owned()
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        for path in self
+            .tree
+            .list_ours()
+            .unwrap_or_default()
+            .iter()
+            .chain(&self.extra)
+        {
+            if let Ok(Some(cgroup)) = self.tree.open_cgroup(path) {
+                let _ = cgroup.thaw();
+                let _ = cgroup.remove();
+            }
+        }
+        let gone = self.tree.remove_parent();
+        if !std::thread::panicking() {
+            assert!(gone, "the test's own cgroups are gone");
+        }
+    }
+}
+
+/// Starts a program that puts itself into the cgroup first, as a container's first process does.
+fn run_in(cgroup: &agent_cgroup::Cgroup, script: &str) -> Child {
+    let directories = cgroup.attach_directories().unwrap();
+    let mut shell = String::from("set -e\n");
+    for directory in &directories {
+        let path = std::fs::read_link(format!(
+            "/proc/self/fd/{}",
+            std::os::fd::AsRawFd::as_raw_fd(directory)
+        ));
+        let path = path.unwrap();
+        let tasks = path.join("tasks");
+        let file = if tasks.exists() {
+            tasks
+        } else {
+            path.join("cgroup.procs")
+        };
+        shell.push_str(&format!("echo 0 > {}\n", file.display()));
+    }
+    shell.push_str(script);
+    Command::new("sh")
+        .args(["-c", &shell])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Waits until `holds`; fails after ten seconds.
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while !holds() {
+        assert!(std::time::Instant::now() < deadline, "timed out: {what}");
+        std::thread::yield_now();
+    }
+}
+
+fn typical() -> Limits {
+    Limits {
+        cpu_shares: Some(512),
+        cpu_quota: Some(50_000),
+        cpu_period: Some(100_000),
+        memory: Some(64 << 20),
+        memory_swap: Some(64 << 20),
+        pids: Some(100),
+        ..Limits::default()
+    }
+}
+
+#[test]
+fn limits_hold_in_the_kernel_and_read_back() {
+    let own = Own::new();
+    let cgroup = own.container(&typical());
+    let actual = cgroup.actual().unwrap();
+    assert_eq!(actual.cpu_shares, Some(512));
+    assert_eq!(
+        (actual.cpu_quota, actual.cpu_period),
+        (Some(50_000), Some(100_000))
+    );
+    assert_eq!(
+        (actual.memory, actual.memory_swap),
+        (Some(64 << 20), Some(64 << 20))
+    );
+    assert_eq!(actual.pids, Some(100));
+    assert!(actual.cpuset_cpus.is_some(), "processors are inherited");
+    if own.tree.version() == Version::V1 {
+        assert_eq!(
+            own.read("memory", cgroup.path(), "memory.limit_in_bytes"),
+            "67108864"
+        );
+        assert_eq!(own.read("cpu", cgroup.path(), "cpu.shares"), "512");
+    }
+    assert_eq!(own.present(cgroup.path()), own.tree.hierarchies().len());
+}
+
+#[test]
+fn an_update_is_whole_or_nothing() {
+    let own = Own::new();
+    let cgroup = own.container(&typical());
+    let up = Limits {
+        memory: Some(256 << 20),
+        memory_swap: Some(300 << 20),
+        cpu_quota: Some(10_000),
+        cpu_period: Some(10_000),
+        ..Limits::default()
+    };
+    cgroup.update(&up).unwrap();
+    let actual = cgroup.actual().unwrap();
+    assert_eq!(
+        (actual.memory, actual.memory_swap),
+        (Some(256 << 20), Some(300 << 20))
+    );
+    assert_eq!(
+        (actual.cpu_quota, actual.cpu_period),
+        (Some(10_000), Some(10_000))
+    );
+    assert_eq!(actual.cpu_shares, Some(512), "what was not named stays");
+    let down = Limits {
+        memory: Some(32 << 20),
+        memory_swap: Some(32 << 20),
+        ..Limits::default()
+    };
+    cgroup.update(&down).unwrap();
+    let lifted = Limits {
+        memory: Some(-1),
+        memory_swap: Some(-1),
+        pids: Some(-1),
+        ..Limits::default()
+    };
+    cgroup.update(&lifted).unwrap();
+    let before = cgroup.actual().unwrap();
+    assert_eq!(
+        (before.memory, before.memory_swap, before.pids),
+        (Some(-1), Some(-1), Some(-1))
+    );
+
+    // A level above with fewer processors makes the kernel refuse the last of these, after the
+    // others were written.
+    if own.tree.version() == Version::V1 && before.cpuset_cpus.as_deref() == Some("0-1") {
+        let pod = own
+            .tree
+            .open_cgroup(&cgroup.path().parent().unwrap())
+            .unwrap()
+            .unwrap();
+        cgroup
+            .update(&Limits {
+                cpuset_cpus: Some("0".into()),
+                ..Limits::default()
+            })
+            .unwrap();
+        pod.update(&Limits {
+            cpuset_cpus: Some("0".into()),
+            ..Limits::default()
+        })
+        .unwrap();
+        let before = cgroup.actual().unwrap();
+        let refused = Limits {
+            cpu_shares: Some(99),
+            memory: Some(128 << 20),
+            cpuset_cpus: Some("1".into()),
+            ..Limits::default()
+        };
+        let error = cgroup.update(&refused).unwrap_err();
+        assert!(
+            matches!(
+                &error,
+                UpdateError::Controller {
+                    field: "cpuset_cpus",
+                    ..
+                }
+            ),
+            "{error:?}"
+        );
+        assert_eq!(cgroup.actual().unwrap(), before);
+    }
+    let impossible = Limits {
+        memory_swap: Some(1 << 20),
+        memory: Some(2 << 20),
+        ..Limits::default()
+    };
+    assert_eq!(
+        cgroup.update(&impossible).unwrap_err().kind(),
+        ErrorKind::InvalidArgument
+    );
+}
+
+#[test]
+fn a_refused_creation_leaves_nothing() {
+    let own = Own::new();
+    let pod = own.pod();
+    let path = pod.path.join("container").unwrap();
+    // The check lets it pass; the kernel does not: the quota of a whole processor's period, times 10^12.
+    let limits = Limits {
+        cpu_period: Some(1_000),
+        cpu_quota: Some(i64::MAX),
+        ..Limits::default()
+    };
+    let result = own
+        .tree
+        .create(&path, &limits, &DeviceRules::container_default());
+    assert!(
+        matches!(result, Err(CreateError::Apply { .. })),
+        "{result:?}"
+    );
+    assert_eq!(own.present(&path), 0);
+    let missing = pod.path.join("no-pod").unwrap().join("container").unwrap();
+    let result = own
+        .tree
+        .create(&missing, &Limits::default(), &DeviceRules::all());
+    assert!(
+        matches!(result, Err(CreateError::Directory { .. })),
+        "{result:?}"
+    );
+    assert_eq!(own.present(&missing), 0);
+}
+
+#[test]
+fn statistics_count_what_a_process_did() {
+    let own = Own::new();
+    let cgroup = own.container(&typical());
+    let mut child = run_in(
+        &cgroup,
+        "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; exec sleep 1000",
+    );
+    // The kernel adds memory counters up every two seconds or so.
+    until("it is charged", || {
+        let stats = cgroup.stats().unwrap();
+        stats.cpu.usage_ns > 1_000_000 && stats.memory.usage > 0 && stats.memory.page_faults > 0
+    });
+    let stats = cgroup.stats().unwrap();
+    assert!(stats.memory.working_set <= stats.memory.usage);
+    assert_eq!(stats.memory.limit, Some(64 << 20));
+    assert_eq!((stats.pids.current, stats.pids.limit), (1, Some(100)));
+    assert_eq!(cgroup.processes().unwrap(), [child.id()]);
+    cgroup.kill().unwrap();
+    child.wait().unwrap();
+    cgroup.remove().unwrap();
+    assert!(matches!(
+        cgroup.stats(),
+        Err(agent_cgroup::CgroupError::NotFound { .. })
+    ));
+    assert!(own.tree.open_cgroup(cgroup.path()).unwrap().is_none());
+}
+
+#[test]
+fn killing_reaches_forks_and_levels_below() {
+    let own = Own::new();
+    let cgroup = own.container(&Limits::default());
+    let below = cgroup.path().join("below").unwrap();
+    let inner = own
+        .tree
+        .create(
+            &below,
+            &Limits::default(),
+            &DeviceRules::container_default(),
+        )
+        .unwrap();
+    let mut deep = run_in(&inner, "exec sleep 1000");
+    // Forks all the time, so that killing by list alone would lose some.
+    let mut forker = run_in(
+        &cgroup,
+        "while :; do sleep 1000 & [ $(cat /proc/loadavg | wc -l) = 1 ] && wait -n 2>/dev/null & done",
+    );
+    until("several run", || cgroup.processes().unwrap().len() > 5);
+    cgroup.kill().unwrap();
+    forker.wait().unwrap();
+    deep.wait().unwrap();
+    until("none is left", || cgroup.processes().unwrap().is_empty());
+    cgroup.remove().unwrap();
+    assert_eq!(own.present(cgroup.path()), 0);
+}
+
+#[test]
+fn removing_kills_what_is_left_even_if_frozen() {
+    let own = Own::new();
+    let cgroup = own.container(&Limits::default());
+    let mut child = run_in(&cgroup, "exec sleep 1000");
+    until("it runs", || {
+        own.tree.hierarchies().iter().all(|h| {
+            let file = h
+                .mount_point()
+                .join(&cgroup.path().as_str()[1..])
+                .join("cgroup.procs");
+            !std::fs::read_to_string(file).unwrap().is_empty()
+        })
+    });
+    cgroup.freeze().unwrap();
+    // Nobody reaps the child here; a zombie must not keep the cgroup.
+    cgroup.remove().unwrap();
+    assert_eq!(own.present(cgroup.path()), 0);
+    assert!(!child.wait().unwrap().success());
+    cgroup.remove().unwrap();
+}
+
+#[test]
+fn freezing_stops_and_thawing_goes_on() {
+    let own = Own::new();
+    let cgroup = own.container(&Limits::default());
+    let mut child = run_in(&cgroup, "while :; do :; done");
+    until("it computes", || {
+        cgroup.stats().unwrap().cpu.usage_ns > 1_000_000
+    });
+    cgroup.freeze().unwrap();
+    let frozen = cgroup.stats().unwrap().cpu.usage_ns;
+    assert_eq!(cgroup.stats().unwrap().cpu.usage_ns, frozen);
+    cgroup.thaw().unwrap();
+    until("it goes on", || {
+        cgroup.stats().unwrap().cpu.usage_ns > frozen
+    });
+    cgroup.remove().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn what_the_kubelet_made_stays() {
+    let mut own = Own::new();
+    let outside: CgroupPath = format!("{}-outside", own.tree.parent()).parse().unwrap();
+    let there = outside.join("burstable").unwrap();
+    own.extra = vec![outside.clone()];
+    // The kubelet makes its levels in some hierarchies only.
+    let some = &own.tree.hierarchies()[..1];
+    for hierarchy in some {
+        std::fs::create_dir_all(hierarchy.mount_point().join(&there.as_str()[1..])).unwrap();
+    }
+    let made = some.len();
+    let pod = own.tree.create_pod(&there).unwrap();
+    assert_eq!(own.present(&there), own.tree.hierarchies().len());
+    let again = own.tree.create_pod(&there).unwrap();
+    assert!(again.created.is_empty(), "made once");
+    let container = pod.path.join("container").unwrap();
+    let container = own
+        .tree
+        .create(&container, &typical(), &DeviceRules::container_default())
+        .unwrap();
+    // A pod that still has a container of somebody's is left alone.
+    own.tree.remove_pod(&pod).unwrap();
+    assert_eq!(own.present(&there), own.tree.hierarchies().len());
+    container.remove().unwrap();
+    own.tree.remove_pod(&pod).unwrap();
+    own.tree.remove_pod(&pod).unwrap();
+    assert_eq!(
+        own.present(&there),
+        made,
+        "only what the kubelet made is left"
+    );
+}
+
+#[test]
+fn our_own_pods_are_listed_and_removed_with_what_is_in_them() {
+    let own = Own::new();
+    let shims = own.tree.create_shims().unwrap();
+    assert_eq!(shims.len(), own.tree.hierarchies().len());
+    let pod = own.pod();
+    let cgroup = own.container(&Limits::default());
+    let listed = own.tree.list_ours().unwrap();
+    assert_eq!(listed, [cgroup.path().clone(), pod.path.clone()]);
+    own.tree.remove_pod(&pod).unwrap();
+    assert!(own.tree.list_ours().unwrap().is_empty());
+    assert_eq!(own.present(&pod.path), 0);
+}
+
+#[test]
+fn an_empty_cgroup_left_by_a_crash_is_replaced_and_a_busy_one_is_not() {
+    let own = Own::new();
+    let cgroup = own.container(&Limits {
+        pids: Some(7),
+        ..Limits::default()
+    });
+    let devices = DeviceRules::container_default();
+    let fresh = own
+        .tree
+        .create(cgroup.path(), &Limits::default(), &devices)
+        .unwrap();
+    assert_eq!(fresh.actual().unwrap().pids, Some(-1));
+    let mut child = run_in(&fresh, "exec sleep 1000");
+    until("it runs", || {
+        own.tree.hierarchies().iter().all(|h| {
+            let file = h
+                .mount_point()
+                .join(&fresh.path().as_str()[1..])
+                .join("cgroup.procs");
+            !std::fs::read_to_string(file).unwrap().is_empty()
+        })
+    });
+    let result = own.tree.create(cgroup.path(), &Limits::default(), &devices);
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::AlreadyExists);
+    assert_eq!(
+        own.present(fresh.path()),
+        own.tree.hierarchies().len(),
+        "nothing of it was taken"
+    );
+    fresh.remove().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn hostile_device_nodes_a_disk_can_be_made_but_not_opened() {
+    let own = Own::new();
+    let cgroup = own.container(&Limits::default());
+    let directory = tempfile::tempdir().unwrap();
+    let node = |name: &str| directory.path().join(name).display().to_string();
+    let script = format!(
+        "mknod {disk} b 7 0; mknod {null} c 1 3; echo x > {null}; head -c1 /dev/zero > /dev/null\n\
+         ! (head -c1 {disk}) 2> {said}; grep -q 'not permitted' {said}\n\
+         mknod {mem} c 1 1; ! (head -c1 {mem}) 2> {said}; grep -q 'not permitted' {said}",
+        disk = node("disk"),
+        null = node("null"),
+        mem = node("mem"),
+        said = node("said"),
+    );
+    let output = run_in(&cgroup, &script).wait_with_output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn memory_comes_first_among_the_attach_directories() {
+    let own = Own::new();
+    let cgroup = own.container(&Limits::default());
+    let directories = cgroup.attach_directories().unwrap();
+    let has = |at: usize, file: &str| {
+        rustix::fs::statat(directories[at].as_fd(), file, rustix::fs::AtFlags::empty()).is_ok()
+    };
+    match own.tree.version() {
+        Version::V1 => assert!(has(0, "memory.oom_control")),
+        Version::V2 => assert_eq!(directories.len(), 1),
+    }
+    assert!((0..directories.len()).all(|at| has(at, "cgroup.procs")));
+}
