@@ -1,2 +1,31 @@
-//! Placeholder front page; replaced by the first real slice.
+//! A client of OCI distribution registries: resolve a reference, fetch manifests and blobs.
+//!
+//! Owns: connections, proxies, authentication and its tokens, retries, resume by range
+//! requests, and the strict reading of manifests and indexes. Does not: keep anything on disk,
+//! choose a platform, check a blob's digest (whoever stores it does), or unpack.
+//!
+//! Everything a registry says is an attacker's word: answers have caps, documents are hashed
+//! before they are read, redirects never carry credentials to another host nor leave TLS.
+//!
+//! Start reading at [`Client`]; [`session`] has the way of one request, [`document`] the formats.
 #![forbid(unsafe_code)]
+
+mod auth;
+mod blob;
+mod challenge;
+mod client;
+mod config;
+pub mod document;
+mod error;
+mod plain;
+mod retry;
+mod session;
+mod token;
+mod transport;
+
+pub use auth::{Auth, AuthError, Secret};
+pub use blob::BlobStream;
+pub use client::{Client, FetchedManifest, Resolved};
+pub use config::{Config, Limits, Proxies, Retries, Timeouts};
+pub use error::{ConfigError, ManifestError, RedirectRefusal, RequestError, TokenError};
+pub use plain::{PlainHttp, PlainHttpError};
