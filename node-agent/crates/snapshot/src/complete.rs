@@ -1,0 +1,189 @@
+//! Completing an unpacked layer from the layers below it, which it could not see before.
+//!
+//! Directories that the archive only implies take the attributes that the layers below show, as
+//! the overlay will show this layer's; hard links to files of theirs become copies.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use agent_sys::rootdir::{self, RootDir};
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
+};
+use rustix::io::Errno;
+
+use crate::apply::{Applied, PendingLink};
+use crate::merged::{Found, Stack, is_hidden};
+
+/// What could not be completed.
+#[derive(Debug)]
+pub(crate) enum Incomplete {
+    /// The path, and why.
+    Io(Vec<u8>, io::Error),
+    /// The link, and its target, which is missing or nothing to link to.
+    Target(Vec<u8>, Vec<u8>),
+}
+
+/// Completes `layer` from `below`.
+pub(crate) fn complete(
+    layer: &RootDir,
+    applied: &Applied,
+    below: &Stack,
+) -> Result<(), Incomplete> {
+    for link in &applied.links {
+        complete_link(layer, link, below)?;
+    }
+    for path in &applied.implied {
+        complete_directory(layer, path, below)
+            .map_err(|error| Incomplete::Io(path.clone(), error))?;
+    }
+    Ok(())
+}
+
+fn complete_directory(layer: &RootDir, path: &[u8], below: &Stack) -> io::Result<()> {
+    if is_hidden(layer.as_fd(), path)? {
+        return Ok(());
+    }
+    let is_directory = |found: &Found| file_type(&found.stat) == FileType::Directory;
+    let Some(found) = below.find(path)?.filter(is_directory) else {
+        return Ok(());
+    };
+    let to = layer.open_plain(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+    let from = open(&found, OFlags::RDONLY | OFlags::DIRECTORY)?;
+    copy_attributes(from.as_fd(), to.as_fd(), &found.stat)
+}
+
+fn complete_link(layer: &RootDir, link: &PendingLink, below: &Stack) -> Result<(), Incomplete> {
+    let failed = |error| Incomplete::Io(link.path.clone(), error);
+    let Some(placeholder) = Placeholder::find(layer, link).map_err(failed)? else {
+        return Ok(());
+    };
+    let unusable = || Incomplete::Target(link.path.clone(), link.target.clone());
+    let hidden = target_hidden(layer, &link.target).map_err(failed)?;
+    let found = below.find(&link.target).map_err(failed)?;
+    let found = found.filter(|_| !hidden).ok_or_else(unusable)?;
+    match file_type(&found.stat) {
+        FileType::RegularFile => placeholder.become_copy(&found).map_err(failed),
+        FileType::Symlink if placeholder.only_name => {
+            placeholder.become_symlink(&found).map_err(failed)
+        }
+        _ => Err(unusable()),
+    }
+}
+
+/// Says whether this layer hides the directory that the target lies in.
+fn target_hidden(layer: &RootDir, target: &[u8]) -> io::Result<bool> {
+    let end = target.iter().rposition(|b| *b == b'/').unwrap_or(0);
+    match is_hidden(layer.as_fd(), &target[..end]) {
+        // What this layer does not have, it does not hide.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(true),
+        other => other,
+    }
+}
+
+/// The empty file that stands for a link.
+struct Placeholder {
+    parent: OwnedFd,
+    name: Vec<u8>,
+    only_name: bool,
+}
+
+impl Placeholder {
+    /// Finds the placeholder of `link`, unless a later entry took its place.
+    fn find(layer: &RootDir, link: &PendingLink) -> io::Result<Option<Self>> {
+        let cut = link.path.iter().rposition(|b| *b == b'/');
+        let (parent, name) = match cut {
+            Some(cut) => (&link.path[..cut], &link.path[cut + 1..]),
+            None => (&b""[..], &link.path[..]),
+        };
+        let parent = match layer.open_plain(parent, OFlags::RDONLY | OFlags::DIRECTORY) {
+            Ok(parent) => parent,
+            Err(_) => return Ok(None),
+        };
+        let stat = match rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => return Ok(None),
+            other => other?,
+        };
+        let same = stat.st_ino == link.inode && file_type(&stat) == FileType::RegularFile;
+        Ok(same.then(|| Self {
+            parent,
+            name: name.to_vec(),
+            only_name: stat.st_nlink == 1,
+        }))
+    }
+
+    /// Fills the file itself, so that further links to it are links still.
+    fn become_copy(&self, found: &Found) -> io::Result<()> {
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let to = rustix::fs::openat(&self.parent, &*self.name, flags, Mode::empty())?;
+        let from = open(found, OFlags::RDONLY | OFlags::NONBLOCK)?;
+        let (mut from, mut to) = (File::from(from), File::from(to));
+        io::copy(&mut from, &mut to)?;
+        copy_attributes(from.as_fd(), to.as_fd(), &found.stat)
+    }
+
+    /// Gives way to a symlink, with the directory's time kept.
+    fn become_symlink(&self, found: &Found) -> io::Result<()> {
+        let before = rustix::fs::fstat(&self.parent)?;
+        let name = &*self.name;
+        let target = rustix::fs::readlinkat(&found.parent, &*found.name, Vec::new())?;
+        rustix::fs::unlinkat(&self.parent, name, AtFlags::empty())?;
+        rustix::fs::symlinkat(target, &self.parent, name)?;
+        let (uid, gid) = owner(&found.stat);
+        let nofollow = AtFlags::SYMLINK_NOFOLLOW;
+        rustix::fs::chownat(&self.parent, name, Some(uid), Some(gid), nofollow)?;
+        for (key, value) in rootdir::xattrs_at(found.parent.as_fd(), &found.name)? {
+            rootdir::set_xattr_at(self.parent.as_fd(), name, &key, &value)?;
+        }
+        rustix::fs::utimensat(&self.parent, name, &times(&found.stat), nofollow)?;
+        Ok(rustix::fs::futimens(&self.parent, &times(&before))?)
+    }
+}
+
+fn open(found: &Found, flags: OFlags) -> io::Result<OwnedFd> {
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(
+        &found.parent,
+        &*found.name,
+        flags,
+        Mode::empty(),
+    )?)
+}
+
+/// Gives `to` the owner, attributes, mode and times of `from`; the overlay's own marks stay apart.
+pub(crate) fn copy_attributes(
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    stat: &Stat,
+) -> io::Result<()> {
+    let (uid, gid) = owner(stat);
+    rustix::fs::fchown(to, Some(uid), Some(gid))?;
+    for (key, value) in rootdir::xattrs(from)? {
+        if !key.starts_with(b"trusted.overlay.") {
+            rustix::fs::fsetxattr(to, &*key, &value, XattrFlags::empty())?;
+        }
+    }
+    rustix::fs::fchmod(to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
+    Ok(rustix::fs::futimens(to, &times(stat))?)
+}
+
+fn owner(stat: &Stat) -> (Uid, Gid) {
+    (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid))
+}
+
+fn times(stat: &Stat) -> Timestamps {
+    let time = |seconds, nanos: u64| Timespec {
+        tv_sec: seconds,
+        tv_nsec: i64::try_from(nanos).unwrap_or(0),
+    };
+    Timestamps {
+        last_access: time(stat.st_atime, stat.st_atime_nsec),
+        last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
+    }
+}
+
+pub(crate) fn file_type(stat: &Stat) -> FileType {
+    FileType::from_raw_mode(stat.st_mode)
+}
