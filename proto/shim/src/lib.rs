@@ -18,4 +18,4 @@ pub const PROTOCOL_VERSION: u32 = 1;
 pub const MAX_MESSAGE: usize = 4 << 20;
 
 /// Most file descriptors one message may carry (the kernel's `SCM_MAX_FD` is 253).
-pub const MAX_FDS: usize = 64;
+pub const MAX_FDS: usize = 253;
