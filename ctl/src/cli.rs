@@ -1,0 +1,139 @@
+//! The command line: what all commands share, and how its mistakes are reported.
+
+use std::ffi::OsString;
+
+use clap::error::ErrorKind;
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
+
+use crate::commands::Command;
+use crate::error::{ExitCodes, ExitStatus};
+use crate::output::Output;
+
+/// Run and look after containers on this node.
+#[derive(Debug, Parser)]
+#[command(name = "ctl", version, max_term_width = 100)]
+#[command(after_help = "`ctl COMMAND --help` tells more about a command.")]
+pub(crate) struct Invocation {
+    /// Socket of the agent.
+    #[arg(
+        short = 'H',
+        long,
+        env = "NODE_AGENT_HOST",
+        default_value = "unix:///run/node-agent/node-agent.sock",
+        value_name = "ADDRESS"
+    )]
+    pub(crate) host: String,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What keeps a command line from being run: a mistake in it, or a wish for help.
+#[derive(Debug)]
+pub(crate) struct Stop {
+    error: clap::Error,
+    codes: ExitCodes,
+}
+
+impl Invocation {
+    /// Reads the command line.
+    pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Self, Stop> {
+        let arguments: Vec<_> = arguments.collect();
+        let parsed = with_optional_values(Self::command())
+            .try_get_matches_from(&arguments)
+            .and_then(|matches| Self::from_arg_matches(&matches));
+        parsed.map_err(|error| {
+            // The help is better read without the `[=<BOOL>]` behind each switch.
+            let plain = match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                    Self::command().try_get_matches_from(&arguments).err()
+                }
+                _ => None,
+            };
+            Stop {
+                error: plain.unwrap_or(error),
+                codes: codes_of(&arguments),
+            }
+        })
+    }
+}
+
+/// Makes every switch take `=true` and `=false` too, as docker's do.
+fn with_optional_values(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|arg| {
+        if !matches!(arg.get_action(), ArgAction::SetTrue) {
+            return arg;
+        }
+        arg.action(ArgAction::Set)
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_value("false")
+            .default_missing_value("true")
+            .value_parser(clap::value_parser!(bool))
+    });
+    command.mut_subcommands(with_optional_values)
+}
+
+/// Tells which codes a command line has that could not be read.
+fn codes_of(arguments: &[OsString]) -> ExitCodes {
+    let mut words = arguments.iter().skip(1).filter_map(|word| word.to_str());
+    while let Some(word) = words.next() {
+        match word {
+            "-H" | "--host" => drop(words.next()),
+            "run" | "exec" => return ExitCodes::Process,
+            "create" => return ExitCodes::Create,
+            "container" => {}
+            _ if word.starts_with('-') => {}
+            _ => break,
+        }
+    }
+    ExitCodes::Plain
+}
+
+impl Stop {
+    /// Shows the help or the mistake, and returns the code to end with.
+    pub(crate) fn report(self, out: &mut Output) -> ExitStatus {
+        let text = self.error.render();
+        if !self.error.use_stderr() {
+            let shown = out.help(&text).and_then(|()| out.flush());
+            return match shown {
+                Err(error) if error.is_broken_pipe() => ExitStatus::BROKEN_PIPE,
+                Err(_) => ExitStatus::FAILED,
+                Ok(()) => ExitStatus::DONE,
+            };
+        }
+        out.usage(&text);
+        match self.codes {
+            ExitCodes::Plain => ExitStatus::USAGE,
+            ExitCodes::Create | ExitCodes::Process => ExitStatus::AGENT,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn codes(line: &str) -> ExitCodes {
+        codes_of(&line.split(' ').map(Into::into).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Invocation::command().debug_assert();
+        with_optional_values(Invocation::command()).debug_assert();
+    }
+
+    #[test]
+    fn mistakes_have_the_codes_of_their_command() {
+        assert_eq!(codes("ctl run --frob"), ExitCodes::Process);
+        assert_eq!(codes("ctl -H unix:///x exec --frob"), ExitCodes::Process);
+        assert_eq!(
+            codes("ctl --host=unix:///x container run --frob"),
+            ExitCodes::Process
+        );
+        assert_eq!(codes("ctl create --frob"), ExitCodes::Create);
+        assert_eq!(codes("ctl stop run"), ExitCodes::Plain);
+        assert_eq!(codes("ctl ps --frob"), ExitCodes::Plain);
+    }
+}

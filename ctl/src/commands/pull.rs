@@ -1,0 +1,83 @@
+use clap::Args;
+use proto::agent::PullRequest;
+use proto::agent::pull_progress::Event;
+use tonic::Code;
+
+use crate::client::Client;
+use crate::credentials;
+use crate::error::{CommandError, ExitStatus};
+use crate::output::{Output, PullDisplay};
+
+/// Fetch images from a registry
+///
+/// Shows how far it is on stderr, and the name of each image on stdout. A pull
+/// that was cut off goes on where it stopped.
+#[derive(Debug, Args)]
+pub(crate) struct Pull {
+    /// Show nothing but the names
+    #[arg(short, long)]
+    quiet: bool,
+
+    /// Fetch for OS/ARCHITECTURE[/VARIANT] in place of this machine
+    #[arg(long)]
+    platform: Option<String>,
+
+    /// NAME[:TAG] or NAME@DIGEST
+    #[arg(value_name = "IMAGE")]
+    image: String,
+}
+
+/// Runs `ctl pull`.
+pub(super) async fn run(
+    args: Pull,
+    client: &Client,
+    out: &mut Output,
+) -> Result<ExitStatus, CommandError> {
+    let reference = pull(client, out, &args.image, args.platform, args.quiet).await?;
+    out.line(reference)?;
+    Ok(ExitStatus::DONE)
+}
+
+/// Fetches one image and returns its name in full.
+pub(super) async fn pull(
+    client: &Client,
+    out: &mut Output,
+    image: &str,
+    platform: Option<String>,
+    quiet: bool,
+) -> Result<String, CommandError> {
+    let failed = |status| client.failed(format!("image {image} cannot be pulled"), status);
+    let request = PullRequest {
+        reference: image.to_owned(),
+        platform: platform.unwrap_or_default(),
+        auth: credentials::of(image)?,
+    };
+    let mut progress = client
+        .images()
+        .pull(request)
+        .await
+        .map_err(failed)?
+        .into_inner();
+    let mut display = PullDisplay::new(out, quiet);
+    while let Some(message) = progress.message().await.map_err(failed)? {
+        match message.event {
+            Some(Event::Status(line)) => display.status(out, &line),
+            Some(Event::Layer(layer)) => display.layer(out, &layer),
+            Some(Event::Done(done)) => {
+                display.status(out, &format!("Digest: {}", done.digest));
+                let said = if done.up_to_date {
+                    "is up to date"
+                } else {
+                    "is here"
+                };
+                display.status(out, &format!("Image {} {said}", done.reference));
+                return Ok(done.reference);
+            }
+            None => {}
+        }
+    }
+    Err(failed(tonic::Status::new(
+        Code::Aborted,
+        "the agent stopped before it was done",
+    )))
+}

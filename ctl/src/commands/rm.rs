@@ -1,0 +1,42 @@
+use clap::Args;
+use proto::agent::RemoveContainerRequest;
+
+use super::each::Each;
+use crate::client::Client;
+use crate::error::{CommandError, ExitStatus};
+use crate::output::Output;
+
+/// Remove containers
+#[derive(Debug, Args)]
+pub(crate) struct Rm {
+    /// Kill a container that still runs
+    #[arg(short, long)]
+    force: bool,
+
+    /// Names, ids or starts of ids
+    #[arg(required = true, value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+/// Runs `ctl rm`.
+pub(super) async fn run(
+    args: Rm,
+    client: &Client,
+    out: &mut Output,
+) -> Result<ExitStatus, CommandError> {
+    let mut each = Each::new();
+    for name in &args.containers {
+        let request = RemoveContainerRequest {
+            container: name.clone(),
+            force: args.force,
+        };
+        let answer = client.containers().remove(request).await;
+        let removed = client.of_container(name, "cannot be removed", answer).await;
+        match removed {
+            // With force it is enough that there is none afterwards.
+            Err(error @ CommandError::NotFound { .. }) if args.force => out.error(&error),
+            result => each.line(out, result.map(|_| name))?,
+        }
+    }
+    Ok(each.status())
+}

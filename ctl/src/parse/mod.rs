@@ -1,0 +1,67 @@
+//! Values of flags, as docker's users write them.
+//!
+//! Owns: one parser per form, each from text to what the agent is sent.
+//! Does not: ask the agent, or read files but those a flag names.
+//! Start reading at `port.rs`.
+
+pub(crate) mod host;
+pub(crate) mod key_value;
+pub(crate) mod limit;
+pub(crate) mod moment;
+pub(crate) mod mount;
+pub(crate) mod network;
+pub(crate) mod port;
+pub(crate) mod quantity;
+
+use std::io;
+
+/// Why a value cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ParseError {
+    #[error("{text:?} is not {expected}")]
+    Form {
+        text: String,
+        expected: &'static str,
+    },
+    #[error("{host} has not as many ports as {container}")]
+    UnequalRanges { host: String, container: String },
+    #[error("named volume {name:?} cannot be mounted: only paths of the host can, so far")]
+    NamedVolume { name: String },
+    #[error("{key} is not known to {place}")]
+    UnknownKey { key: String, place: &'static str },
+    #[error("{place} needs {key}")]
+    MissingKey {
+        key: &'static str,
+        place: &'static str,
+    },
+    #[error("the file cannot be read")]
+    File { source: io::Error },
+    #[error("the working directory cannot be told")]
+    WorkingDirectory { source: io::Error },
+    #[error("line {line}: {text:?} is not {expected}")]
+    Line {
+        line: usize,
+        text: String,
+        expected: &'static str,
+    },
+    #[error("the file is not JSON")]
+    Json { source: serde_json::Error },
+}
+
+impl ParseError {
+    /// Returns the error for `text` that is not of the form `expected`.
+    pub(crate) fn form(text: &str, expected: &'static str) -> Self {
+        Self::Form {
+            text: text.to_owned(),
+            expected,
+        }
+    }
+
+    /// Returns what to do about it.
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NamedVolume { .. } => Some("a path begins with / or ./"),
+            _ => None,
+        }
+    }
+}
