@@ -80,21 +80,18 @@ mod tests {
         std::fs::write(&path, pause_program().unwrap()).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         let mut child = std::process::Command::new(&path).spawn().unwrap();
-        // It waits only once the signal is blocked; before that SIGTERM would kill it.
-        crate::wait::until("the program waits", || {
-            let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()))?;
-            Ok(status
-                .lines()
-                .any(|line| line == "SigBlk:\t0000000000004002")
-                .then_some(()))
-        })
-        .unwrap();
+        // Before it waits the signal would kill it.
+        let waits = crate::wait::until("the program waits in rt_sigtimedwait", || {
+            let call = std::fs::read_to_string(format!("/proc/{}/syscall", child.id()))?;
+            Ok(call.starts_with("128 ").then_some(()))
+        });
         nix::sys::signal::kill(
             nix::unistd::Pid::from_raw(child.id().cast_signed()),
             nix::sys::signal::Signal::SIGTERM,
         )
         .unwrap();
         let status = child.wait().unwrap();
+        waits.unwrap();
         assert_eq!((status.code(), status.signal()), (Some(0), None));
     }
 }

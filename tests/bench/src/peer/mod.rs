@@ -2,15 +2,14 @@
 
 mod agent;
 mod containerd;
+mod service;
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use harness::cri::Cri;
 use harness::process;
 use harness::registry::Registry;
-use harness::wait;
 use tempfile::TempDir;
 
 use crate::cgroups;
@@ -18,6 +17,7 @@ use crate::cli::{Cli, External, Known, PeerSpec};
 use crate::cycle::Pods;
 use agent::AgentPeer;
 use containerd::{Containerd, Runtime};
+use service::Service;
 
 /// What every peer is given.
 #[derive(Debug)]
@@ -36,13 +36,6 @@ pub(crate) struct Peer {
     service: Service,
     /// Holds the pods' logs.
     _logs: TempDir,
-}
-
-#[derive(Debug)]
-enum Service {
-    Containerd(Containerd),
-    Agent(AgentPeer),
-    External(External),
 }
 
 impl Peer {
@@ -178,37 +171,6 @@ impl Peer {
             Service::Containerd(containerd) => containerd.stop(),
             Service::Agent(agent) => agent.stop(),
             Service::External(_) => Ok(()),
-        }
-    }
-}
-
-impl Service {
-    fn socket(&self) -> &Path {
-        match self {
-            Self::Containerd(containerd) => containerd.socket(),
-            Self::Agent(agent) => agent.socket(),
-            Self::External(external) => &external.socket,
-        }
-    }
-
-    /// Returns a client once the endpoint lists its sandboxes.
-    async fn serving(&self) -> Result<Cri> {
-        let socket = self.socket();
-        wait::until_async("the endpoint serves", || async move {
-            let cri = Cri::connect(socket).await?;
-            cri.runtime
-                .clone()
-                .list_pod_sandbox(proto::cri::ListPodSandboxRequest { filter: None })
-                .await?;
-            Ok(Some(cri))
-        })
-        .await
-    }
-
-    fn packages(&self) -> Vec<String> {
-        match self {
-            Self::Containerd(containerd) => containerd.packages(),
-            Self::Agent(_) | Self::External(_) => Vec::new(),
         }
     }
 }
