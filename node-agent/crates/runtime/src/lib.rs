@@ -1,2 +1,45 @@
-//! Placeholder front page; replaced by the first real slice.
+//! The embedded OCI runtime: makes a process into a container, with no runtime binary executed.
+//!
+//! Owns: what happens between `clone3` and `execve`: namespaces, root file system, mounts, devices, users, capabilities,
+//! seccomp. Does not: make cgroups or network links (it is given directories and namespaces), copy stdio, wait for exits,
+//! or keep anything on disk. Its caller is the shim, a process with a single thread.
+//!
+//! ```text
+//! create:  shim ──clone3──▶ child: cgroup, namespaces, root, mounts, pivot, masks ──report──▶ waits at the gate
+//!          gate.start() ──▶ child: capabilities, seccomp, execve ──end of file──▶ started
+//! ```
+//!
+//! **Nobody is born among strangers.** A process in a PID namespace that others already live in can be traced by any of them
+//! that has `CAP_SYS_PTRACE`, whatever its dumpable flag. So an exec session, and a container that joins a shared PID
+//! namespace, are prepared by a helper outside of it; only when root, descriptors and capabilities are the container's does
+//! the helper fork the real process into the namespace, as its own sibling.
+//!
+//! Start reading at [`create()`], then `init/create.rs`, which is the child's side in order.
 #![forbid(unsafe_code)]
+
+mod channel;
+mod create;
+mod error;
+mod exec;
+mod failure;
+mod gate;
+mod init;
+mod maker;
+mod reaper;
+mod request;
+mod shared_mount;
+mod sysctl;
+
+pub use channel::ChannelError;
+pub use create::create;
+pub use error::{CreateError, ExecError, ReaperError, SharedMountError, StartError, SysctlError};
+pub use exec::exec;
+pub use failure::{Failure, FailureKind};
+pub use gate::StartGate;
+pub use reaper::{Reaper, ReaperRequest, start_reaper};
+pub use request::{
+    CgroupAttach, CreateRequest, Created, Durability, ExecPid, ExecRequest, Execed, GroupFile,
+    MountApi, Namespaces, PidMode, ResolvedUser, Root, Stdio, UserRequest, VolumeMount,
+};
+pub use shared_mount::SharedMount;
+pub use sysctl::write_sysctls;

@@ -1,0 +1,68 @@
+//! Creating a container, the maker's side.
+
+use agent_sys::process::{Fork, Forked, Relation, fork};
+use rustix::thread::UnshareFlags;
+
+use crate::channel;
+use crate::error::CreateError;
+use crate::failure::Failure;
+use crate::gate::StartGate;
+use crate::init;
+use crate::maker::{self, Birth, Mishap};
+use crate::request::{CgroupAttach, CreateRequest, Created, PidMode};
+use crate::shared_mount::Copies;
+
+/// Clones a container's first process and follows it to just before its program.
+///
+/// # Errors
+/// Names the step that failed; nothing of the container is left then.
+pub fn create(request: CreateRequest<'_>) -> Result<Created, CreateError> {
+    let copies = Copies::take(&request).map_err(|source| {
+        let failure = Failure::io("copy", "the sandbox's shared mounts", source);
+        CreateError::Step(failure)
+    })?;
+    let (end, child_end) = channel::open().map_err(CreateError::Channel)?;
+    let (new, birth) = match request.namespaces.pid {
+        PidMode::New => (UnshareFlags::NEWNS | UnshareFlags::NEWPID, Birth::Direct),
+        PidMode::Host => (UnshareFlags::NEWNS, Birth::Direct),
+        PidMode::Join(_) => (UnshareFlags::NEWNS, Birth::Sibling),
+    };
+    let cgroup = match request.cgroup {
+        CgroupAttach::V2(directory) => Some(directory),
+        CgroupAttach::V1(_) | CgroupAttach::Stay => None,
+    };
+    let options = Fork {
+        new,
+        cgroup,
+        relation: Relation::Child,
+    };
+    let child = match fork(&options).map_err(CreateError::Fork)? {
+        Forked::Child => {
+            drop(end);
+            init::create::run(request, copies, child_end)
+        }
+        Forked::Parent(child) => child,
+    };
+    drop(child_end);
+    drop(request);
+    let prepared = maker::follow(child, &end, birth).map_err(|mishap| match mishap {
+        Mishap::Channel(error) => CreateError::Channel(error),
+        Mishap::Step(failure) => CreateError::Step(failure),
+    })?;
+    let gate_pidfd = prepared.pidfd.try_clone().map_err(|source| {
+        maker::kill(&prepared.pidfd);
+        maker::reap(&prepared.pidfd);
+        CreateError::Step(Failure::io(
+            "keep",
+            "a handle on the container's process",
+            source,
+        ))
+    })?;
+    Ok(Created {
+        pid: prepared.pid,
+        pidfd: prepared.pidfd,
+        gate: StartGate::new(end, gate_pidfd),
+        terminal: prepared.extra,
+        user: prepared.user,
+    })
+}

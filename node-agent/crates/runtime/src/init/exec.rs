@@ -1,0 +1,93 @@
+//! An exec session from the child's side, in order.
+
+use std::os::fd::AsFd;
+
+use agent_sys::process::leave;
+use oci_spec::runtime::Process;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::thread::{ThreadNameSpaceType as Namespace, move_into_thread_name_spaces};
+
+use super::create::{begin, detached_procfs};
+use super::credentials::Credentials;
+use super::in_root::InRoot;
+use super::launch::{Launch, Wait, place_streams};
+use super::process::{self, Missing};
+use super::program::Program;
+use super::{Step, cgroup, passwd};
+use crate::channel::ChildEnd;
+use crate::failure::{Failure, FailureKind};
+use crate::maker::Birth;
+use crate::request::{ExecPid, ExecRequest, Stdio};
+
+/// Runs the child's side to its end.
+pub(crate) fn run(request: ExecRequest<'_>, end: ChildEnd) -> ! {
+    match prepare(&request) {
+        Ok(launch) => launch.run(end),
+        Err(failure) => {
+            end.failed(&failure);
+            leave(failure.kind().exit_code())
+        }
+    }
+}
+
+fn prepare<'a>(request: &'a ExecRequest<'_>) -> Step<Launch<'a>> {
+    begin()?;
+    cgroup::attach(&request.cgroup)?;
+    let process: Process = serde_json::from_slice(request.process).map_err(|error| {
+        Failure::invalid("read", "the session's process", "").because(error.to_string())
+    })?;
+    if needs_procfs(&process) {
+        let procfs = detached_procfs()?;
+        process::set_oom_score(&procfs, &process)?;
+        process::set_labels(&procfs, &process)?;
+    }
+    join_container(request)?;
+    let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open("/", directory, Mode::empty())
+        .map_err(|error| Failure::io("open", "the container's root", error))?;
+    let in_root = InRoot(root.as_fd());
+    let user = passwd::resolve(in_root, &request.user, process.user())?;
+    process::enter_directory(in_root, process.cwd(), Missing::Refuse)?;
+    let terminal = place_streams(in_root, &request.stdio, &user)?;
+    let limits = process::Limits::of(&process);
+    process::set_limits(&limits.now)?;
+    Ok(Launch {
+        program: Program::new(&process, user.home.as_deref())?,
+        credentials: Credentials::new(user, &process, request.seccomp),
+        has_terminal: matches!(request.stdio, Stdio::Terminal { .. }),
+        terminal,
+        limits,
+        umask: Mode::from_raw_mode(process.user().umask().unwrap_or(0o022) & 0o777),
+        birth: match request.pid {
+            ExecPid::Container => Birth::Sibling,
+            ExecPid::Host => Birth::Direct,
+        },
+        wait: Wait::Not,
+    })
+}
+
+fn needs_procfs(process: &Process) -> bool {
+    process.oom_score_adj().is_some()
+        || process.apparmor_profile().is_some()
+        || process.selinux_label().is_some()
+}
+
+/// Joins the container's namespaces at once; of the PID namespace only the sibling to come is a member.
+fn join_container(request: &ExecRequest<'_>) -> Step<()> {
+    let mut namespaces = Namespace::MOUNT
+        | Namespace::NETWORK
+        | Namespace::INTER_PROCESS_COMMUNICATION
+        | Namespace::HOST_NAME_AND_NIS_DOMAIN_NAME
+        | Namespace::CONTROL_GROUP;
+    if request.pid == ExecPid::Container {
+        namespaces |= Namespace::PROCESS_ID;
+    }
+    move_into_thread_name_spaces(request.container, namespaces).map_err(|error| {
+        let failure = Failure::io("join", "the container's namespaces", error);
+        match error {
+            Errno::SRCH => failure.of_kind(FailureKind::NotRunning),
+            _ => failure,
+        }
+    })
+}

@@ -1,0 +1,197 @@
+//! The root file system: layers joined into one mount that only this container sees.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use agent_sys::mount::{self, Change, Depth, FilesystemError, FilesystemOption, new_filesystem};
+use rustix::fs::{Mode, OFlags};
+use rustix::mount::{MountAttrFlags, MountFlags, MountPropagationFlags, UnmountFlags};
+
+use super::Step;
+use super::in_root::InRoot;
+use crate::failure::Failure;
+use crate::request::{Durability, MountApi, Root};
+
+const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// Keeps everything that this mount namespace does to itself.
+pub(super) fn make_all_private() -> Step<()> {
+    let root = rustix::fs::open("/", DIRECTORY, Mode::empty())
+        .map_err(|error| Failure::io("open", "the caller's root", error))?;
+    let private = Change::propagation(MountPropagationFlags::PRIVATE);
+    mount::change(root.as_fd(), &private, Depth::Tree)
+        .map_err(|error| Failure::io("make private", "the caller's mounts", error))
+}
+
+/// Mounts the layers on their own base directory, which nothing needs any more, and returns the new root.
+///
+/// `needed` are the destinations that later mounts need: where a root without a writable layer lacks one of them, it gets a small
+/// writable layer in memory.
+pub(super) fn mount_root(root: &Root<'_>, needed: &[PathBuf]) -> Step<OwnedFd> {
+    let base = rustix::fs::open(root.base, DIRECTORY, Mode::empty())
+        .map_err(|error| Failure::io("open", root.base.display().to_string(), error))?;
+    rustix::process::fchdir(&base)
+        .map_err(|error| Failure::io("enter", root.base.display().to_string(), error))?;
+    if root.lower.is_empty() {
+        return Err(Failure::invalid(
+            "mount",
+            "the root file system",
+            "it has no layers",
+        ));
+    }
+    let writable = match (root.upper, root.work) {
+        (Some(upper), Some(work)) => Some((upper.to_owned(), work.to_owned())),
+        (None, None) => None,
+        _ => {
+            let reason = "an upper directory needs a work directory";
+            return Err(Failure::invalid("mount", "the root file system", reason));
+        }
+    };
+    if writable.is_some() {
+        return join(root, writable.as_ref(), &base);
+    }
+    let mounted = join(root, None, &base)?;
+    let lacks = |path: &PathBuf| InRoot(mounted.as_fd()).open(path, OFlags::PATH).is_err();
+    if !needed.iter().any(lacks) {
+        return Ok(mounted);
+    }
+    rustix::process::fchdir(&base)
+        .map_err(|error| Failure::io("enter", root.base.display().to_string(), error))?;
+    let memory = layer_in_memory(root.base)?;
+    join(root, Some(&memory), &base)
+}
+
+type Writable = (PathBuf, PathBuf);
+
+/// Joins the layers; the current directory is the base.
+fn join(root: &Root<'_>, writable: Option<&Writable>, base: &OwnedFd) -> Step<OwnedFd> {
+    let mounted = match (root.lower, writable) {
+        // An overlay needs two layers at least.
+        ([only], None) => single(only).map_err(|error| Failure::io("mount layer", only, error))?,
+        _ if root.mount_api == MountApi::Classic => return join_classic(root, writable),
+        _ => match overlay(root, writable) {
+            Ok(mounted) => mounted,
+            // No `lowerdir+` before Linux 6.5 and 6.7.
+            Err(FilesystemError::Option { source, .. })
+                if source.raw_os_error() == Some(rustix::io::Errno::INVAL.raw_os_error()) =>
+            {
+                return join_classic(root, writable);
+            }
+            Err(error) => {
+                let source = copy_of_error(error.io());
+                return Err(
+                    Failure::io("mount", "the root file system", source).because(error.to_string())
+                );
+            }
+        },
+    };
+    mount::attach(mounted.as_fd(), base.as_fd())
+        .map_err(|error| Failure::io("attach", "the root file system", error))?;
+    Ok(mounted)
+}
+
+fn single(layer: &str) -> io::Result<OwnedFd> {
+    let mounted = mount::copy_of_path(Path::new(layer), Depth::One)?;
+    let read_only = Change::set(MountAttrFlags::MOUNT_ATTR_RDONLY);
+    mount::change(mounted.as_fd(), &read_only, Depth::One)?;
+    Ok(mounted)
+}
+
+fn overlay(root: &Root<'_>, writable: Option<&Writable>) -> Result<OwnedFd, FilesystemError> {
+    let names: Vec<String>;
+    let mut options = vec![
+        FilesystemOption::Value("source", "overlay"),
+        // Whatever the machine's defaults: layers are plain directories that others read too.
+        FilesystemOption::Value("index", "off"),
+        FilesystemOption::Value("metacopy", "off"),
+        FilesystemOption::Value("redirect_dir", "nofollow"),
+    ];
+    options.extend(
+        root.lower
+            .iter()
+            .map(|name| FilesystemOption::Value("lowerdir+", name)),
+    );
+    if let Some((upper, work)) = writable {
+        names = [upper, work]
+            .map(|path| path.to_string_lossy().into_owned())
+            .into();
+        if let [upper, work] = names.as_slice() {
+            options.push(FilesystemOption::Value("upperdir", upper));
+            options.push(FilesystemOption::Value("workdir", work));
+        }
+        if root.durability == Durability::Volatile {
+            options.push(FilesystemOption::Flag("volatile"));
+        }
+    }
+    new_filesystem("overlay", options, MountAttrFlags::empty())
+}
+
+/// Joins the layers with `mount(2)`, whose options must fit in a page: hence the relative names.
+fn join_classic(root: &Root<'_>, writable: Option<&Writable>) -> Step<OwnedFd> {
+    let mut data = format!("index=off,lowerdir={}", root.lower.join(":"));
+    if let Some((upper, work)) = writable {
+        data.push_str(&format!(
+            ",upperdir={},workdir={}",
+            upper.display(),
+            work.display()
+        ));
+        if root.durability == Durability::Volatile {
+            data.push_str(",volatile");
+        }
+    }
+    let data = std::ffi::CString::new(data).map_err(|_| {
+        Failure::invalid(
+            "mount",
+            "the root file system",
+            "a layer's name has a NUL byte",
+        )
+    })?;
+    let on_base = |error| Failure::io("mount", "the root file system", error);
+    rustix::mount::mount(
+        "overlay",
+        root.base,
+        "overlay",
+        MountFlags::empty(),
+        data.as_c_str(),
+    )
+    .map_err(on_base)?;
+    rustix::fs::open(root.base, DIRECTORY, Mode::empty()).map_err(on_base)
+}
+
+/// Mounts a small tmpfs on the base directory, for the mount points of a root that is only read.
+fn layer_in_memory(base: &Path) -> Step<Writable> {
+    let failed = |error: io::Error| Failure::io("make", "a writable layer in memory", error);
+    let options = [
+        FilesystemOption::Value("mode", "755"),
+        FilesystemOption::Value("size", "1m"),
+    ];
+    let memory = new_filesystem("tmpfs", options, MountAttrFlags::empty())
+        .map_err(|error| failed(copy_of_error(error.io())))?;
+    let target =
+        rustix::fs::open(base, DIRECTORY, Mode::empty()).map_err(|error| failed(error.into()))?;
+    mount::attach(memory.as_fd(), target.as_fd()).map_err(failed)?;
+    for name in ["upper", "work"] {
+        rustix::fs::mkdirat(&memory, name, Mode::from_raw_mode(0o755))
+            .map_err(|error| failed(error.into()))?;
+    }
+    Ok((base.join("upper"), base.join("work")))
+}
+
+/// Makes `root` the root of this mount namespace and lets go of everything else.
+pub(super) fn pivot(root: BorrowedFd<'_>) -> Step<()> {
+    let failed = |error| Failure::io("enter", "the container's root", error);
+    rustix::process::fchdir(root).map_err(failed)?;
+    rustix::process::pivot_root(".", ".").map_err(failed)?;
+    // The old root now lies on top of the new one.
+    rustix::mount::unmount(".", UnmountFlags::DETACH)
+        .map_err(|error| Failure::io("leave", "the caller's root", error))?;
+    rustix::process::chdir("/").map_err(failed)
+}
+
+/// Returns an equal error: the kernel's number is all there is to one.
+pub(crate) fn copy_of_error(error: &io::Error) -> io::Error {
+    error
+        .raw_os_error()
+        .map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
+}

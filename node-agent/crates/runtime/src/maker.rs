@@ -1,0 +1,94 @@
+//! The maker's side of a process under construction: follow it, and leave nothing behind when it fails.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use agent_sys::process::Child;
+use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+
+use crate::channel::{ChannelError, MakerEnd, Report};
+use crate::failure::Failure;
+use crate::request::ResolvedUser;
+
+/// Why no report came.
+#[derive(Debug)]
+pub(crate) enum Mishap {
+    /// The line broke.
+    Channel(ChannelError),
+    /// A step failed.
+    Step(Failure),
+}
+
+/// Who will execute the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Birth {
+    /// The process just forked.
+    Direct,
+    /// A sibling that the process just forked makes in another PID namespace.
+    Sibling,
+}
+
+/// A process ready to execute its program.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) pid: i32,
+    pub(crate) pidfd: OwnedFd,
+    /// A terminal, or whatever else was sent beside.
+    pub(crate) extra: Option<OwnedFd>,
+    pub(crate) user: ResolvedUser,
+}
+
+/// Waits for the report of `child`; a helper, or a child that failed, is gone afterwards.
+pub(crate) fn follow(child: Child, end: &MakerEnd, birth: Birth) -> Result<Prepared, Mishap> {
+    match end.receive() {
+        Ok(Some(Report::Ready { user, pid, fds })) => {
+            let mut fds = fds.into_iter();
+            if birth == Birth::Direct {
+                let Child { pid, pidfd } = child;
+                return Ok(Prepared {
+                    pid,
+                    pidfd,
+                    extra: fds.next(),
+                    user,
+                });
+            }
+            end_of(&child);
+            let pidfd = fds.next().ok_or(Mishap::Channel(ChannelError::Malformed))?;
+            Ok(Prepared {
+                pid,
+                pidfd,
+                extra: fds.next(),
+                user,
+            })
+        }
+        Ok(Some(Report::Failed(failure))) => {
+            end_of(&child);
+            Err(Mishap::Step(failure))
+        }
+        Ok(None) => {
+            end_of(&child);
+            Err(Mishap::Channel(ChannelError::Closed))
+        }
+        Err(error) => {
+            kill(&child.pidfd);
+            end_of(&child);
+            Err(Mishap::Channel(error))
+        }
+    }
+}
+
+/// Waits until a child has ended, and forgets it.
+fn end_of(child: &Child) {
+    reap(&child.pidfd);
+}
+
+/// Waits for the end of the process behind a pidfd of ours.
+pub(crate) fn reap(pidfd: &OwnedFd) {
+    while let Err(rustix::io::Errno::INTR) =
+        waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED)
+    {}
+}
+
+/// Kills the process behind a pidfd; one that has ended stays so.
+pub(crate) fn kill(pidfd: &OwnedFd) {
+    let _ = pidfd_send_signal(pidfd, Signal::KILL);
+}

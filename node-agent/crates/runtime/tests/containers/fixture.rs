@@ -1,0 +1,514 @@
+//! A root file system made of busybox, cgroups of the case's own, and the way a shim would use the runtime.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use agent_runtime::{
+    CgroupAttach, CreateError, CreateRequest, Created, Durability, ExecError, ExecPid, ExecRequest,
+    Execed, GroupFile, MountApi, Namespaces, PidMode, Reaper, Root, SharedMount, StartError, Stdio,
+    UserRequest, VolumeMount,
+};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{WaitId, WaitIdOptions, waitid};
+use serde_json::{Value, json};
+
+const APPLETS: [&str; 26] = [
+    "sh", "cat", "ls", "id", "echo", "true", "false", "pwd", "mount", "touch", "stat", "readlink",
+    "grep", "test", "sleep", "tty", "ps", "env", "mkdir", "dd", "kill", "head", "hostname", "wc",
+    "stty", "ulimit",
+];
+
+/// Hierarchies of cgroup v1 that a case makes cgroups in.
+const HIERARCHIES: [&str; 3] = ["memory", "pids", "freezer"];
+
+/// Everything a case's containers need on the host.
+pub(crate) struct Fixture {
+    pub(crate) directory: tempfile::TempDir,
+    pub(crate) lower: Vec<String>,
+    cgroups: Vec<PathBuf>,
+}
+
+impl Fixture {
+    pub(crate) fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let fixture = Self {
+            directory,
+            lower: vec!["base".to_owned()],
+            cgroups: cgroups(),
+        };
+        let bin = fixture.layer().join("bin");
+        fs::create_dir_all(&bin).unwrap();
+        fs::copy("/bin/busybox", bin.join("busybox")).unwrap();
+        for applet in APPLETS {
+            symlink("busybox", bin.join(applet)).unwrap();
+        }
+        let etc = fixture.layer().join("etc");
+        fs::create_dir(&etc).unwrap();
+        fs::write(
+            etc.join("passwd"),
+            "root:x:0:0:root:/root:/bin/sh\nweb:x:33:34::/www:/bin/sh\n",
+        )
+        .unwrap();
+        fs::write(etc.join("group"), "root:x:0:\nweb:x:34:\nlogs:x:50:web\n").unwrap();
+        fixture
+    }
+
+    pub(crate) fn base(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The directory of the one layer.
+    pub(crate) fn layer(&self) -> PathBuf {
+        self.base().join("base")
+    }
+
+    pub(crate) fn container(&self) -> Container<'_> {
+        Container::new(self)
+    }
+
+    pub(crate) fn cgroup_fds(&self) -> Vec<OwnedFd> {
+        self.cgroups
+            .iter()
+            .map(|path| File::open(path).unwrap().into())
+            .collect()
+    }
+
+    /// Processes in the case's cgroup.
+    pub(crate) fn cgroup_members(&self) -> String {
+        fs::read_to_string(self.cgroups[0].join("cgroup.procs")).unwrap()
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        for path in &self.cgroups {
+            let removed = fs::remove_dir(path);
+            assert!(removed.is_ok() || std::thread::panicking(), "{removed:?}");
+        }
+    }
+}
+
+/// Makes the case's cgroups; none on a machine with the unified tree only.
+fn cgroups() -> Vec<PathBuf> {
+    let name = format!("node-agent-test-{}", std::process::id());
+    let top = Path::new("/sys/fs/cgroup");
+    let mut made = Vec::new();
+    for hierarchy in HIERARCHIES
+        .iter()
+        .filter(|name| top.join(name).join("tasks").exists())
+    {
+        let path = top.join(hierarchy).join(&name);
+        fs::create_dir(&path).unwrap();
+        made.push(path);
+    }
+    made
+}
+
+/// A container to be run; fields are public so that a case changes what it is about.
+pub(crate) struct Container<'a> {
+    pub(crate) fixture: &'a Fixture,
+    pub(crate) spec: Value,
+    pub(crate) user: &'a str,
+    pub(crate) groups: Vec<u32>,
+    pub(crate) group_file: GroupFile,
+    pub(crate) seccomp: Vec<u8>,
+    pub(crate) pid: PidMode<'a>,
+    pub(crate) network: Option<BorrowedFd<'a>>,
+    pub(crate) uts: Option<BorrowedFd<'a>>,
+    pub(crate) shm: Option<&'a SharedMount>,
+    pub(crate) volumes: Vec<VolumeMount<'a>>,
+    pub(crate) terminal: bool,
+    pub(crate) lower: Vec<String>,
+    pub(crate) writable: bool,
+    pub(crate) mount_api: MountApi,
+}
+
+/// What a container wrote and how it ended.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// A container whose program runs.
+pub(crate) struct Running {
+    pub(crate) created: Created2,
+    stdout: File,
+    stderr: File,
+}
+
+/// What is left of `Created` once its gate is open.
+pub(crate) struct Created2 {
+    pub(crate) pid: i32,
+    pub(crate) pidfd: OwnedFd,
+    pub(crate) terminal: Option<OwnedFd>,
+}
+
+impl<'a> Container<'a> {
+    fn new(fixture: &'a Fixture) -> Self {
+        Self {
+            fixture,
+            spec: spec(),
+            user: "",
+            groups: Vec::new(),
+            group_file: GroupFile::Merge,
+            seccomp: Vec::new(),
+            pid: PidMode::New,
+            network: None,
+            uts: None,
+            shm: None,
+            volumes: Vec::new(),
+            terminal: false,
+            lower: fixture.lower.clone(),
+            writable: true,
+            mount_api: MountApi::Newest,
+        }
+    }
+
+    pub(crate) fn args(mut self, args: &[&str]) -> Self {
+        self.spec["process"]["args"] = json!(args);
+        self
+    }
+
+    pub(crate) fn shell(self, script: &str) -> Self {
+        self.args(&["/bin/sh", "-c", script])
+    }
+
+    pub(crate) fn mount(mut self, mount: Value) -> Self {
+        self.spec["mounts"].as_array_mut().unwrap().push(mount);
+        self
+    }
+
+    /// Creates it; returns the reading ends of its streams too.
+    pub(crate) fn create(&self) -> Result<(Created, File, File), CreateError> {
+        let spec = serde_json::to_vec(&self.spec).unwrap();
+        let (stdout, stdout_end) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let (stderr, stderr_end) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let stdio = if self.terminal {
+            Stdio::Terminal {
+                rows: 33,
+                columns: 99,
+            }
+        } else {
+            Stdio::Pipes {
+                stdin: None,
+                stdout: stdout_end,
+                stderr: stderr_end,
+            }
+        };
+        let cgroups = self.fixture.cgroup_fds();
+        let cgroups: Vec<_> = cgroups.iter().map(AsFd::as_fd).collect();
+        // A volatile upper directory is never mounted again.
+        let [upper, work] =
+            [(); 2].map(|()| tempfile::tempdir_in(self.fixture.base()).unwrap().keep());
+        let created = agent_runtime::create(CreateRequest {
+            spec: &spec,
+            root: Root {
+                base: self.fixture.base(),
+                lower: &self.lower,
+                upper: self.writable.then_some(upper.as_path()),
+                work: self.writable.then_some(work.as_path()),
+                durability: Durability::Volatile,
+                mount_api: self.mount_api,
+            },
+            namespaces: Namespaces {
+                network: self.network,
+                ipc: None,
+                uts: self.uts,
+                pid: self.pid,
+            },
+            shm: self.shm,
+            cgroup: attach(&cgroups),
+            user: UserRequest {
+                text: self.user,
+                supplemental_groups: &self.groups,
+                group_file: self.group_file,
+            },
+            seccomp: &self.seccomp,
+            mounts: &self.volumes,
+            stdio,
+        })?;
+        Ok((created, stdout.into(), stderr.into()))
+    }
+
+    /// Creates and starts it.
+    pub(crate) fn start(&self) -> Result<Running, StartError> {
+        let (created, stdout, stderr) = self
+            .create()
+            .unwrap_or_else(|error| panic!("{}", chain(&error)));
+        let Created {
+            pid,
+            pidfd,
+            gate,
+            terminal,
+            ..
+        } = created;
+        match gate.start() {
+            Ok(_) => Ok(Running {
+                created: Created2 {
+                    pid,
+                    pidfd,
+                    terminal,
+                },
+                stdout,
+                stderr,
+            }),
+            Err(error) => {
+                exit_code(&pidfd);
+                Err(error)
+            }
+        }
+    }
+
+    /// Runs it to its end.
+    pub(crate) fn run(&self) -> Outcome {
+        self.start()
+            .unwrap_or_else(|error| panic!("{}", chain(&error)))
+            .wait()
+    }
+
+    /// Runs it and returns what it wrote; it must succeed.
+    pub(crate) fn output(&self) -> String {
+        let outcome = self.run();
+        assert_eq!(outcome.code, 0, "{outcome:?}");
+        outcome.stdout
+    }
+
+    /// Returns why it cannot be created.
+    pub(crate) fn refusal(&self) -> CreateError {
+        match self.create() {
+            Ok((created, ..)) => {
+                drop(created.gate);
+                exit_code(&created.pidfd);
+                panic!("it was created");
+            }
+            Err(error) => error,
+        }
+    }
+}
+
+fn attach<'a>(cgroups: &'a [BorrowedFd<'a>]) -> CgroupAttach<'a> {
+    if cgroups.is_empty() {
+        CgroupAttach::Stay
+    } else {
+        CgroupAttach::V1(cgroups)
+    }
+}
+
+impl Running {
+    pub(crate) fn wait(mut self) -> Outcome {
+        let mut outcome = Outcome {
+            code: 0,
+            stdout: String::new(),
+            stderr: String::new(),
+        };
+        match self.created.terminal.take() {
+            Some(master) => {
+                let mut bytes = Vec::new();
+                // A terminal that nobody holds any more reads as an error.
+                let _ = File::from(master).read_to_end(&mut bytes);
+                outcome.stdout = String::from_utf8_lossy(&bytes).replace("\r\n", "\n");
+            }
+            None => {
+                self.stdout.read_to_string(&mut outcome.stdout).unwrap();
+                self.stderr.read_to_string(&mut outcome.stderr).unwrap();
+            }
+        }
+        outcome.code = exit_code(&self.created.pidfd);
+        outcome
+    }
+
+    /// Reads one line of its output.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = Vec::new();
+        let mut byte = [0];
+        while self.stdout.read(&mut byte).unwrap() == 1 && byte != [b'\n'] {
+            line.push(byte[0]);
+        }
+        String::from_utf8(line).unwrap()
+    }
+
+    pub(crate) fn kill(&self) -> i32 {
+        rustix::process::pidfd_send_signal(&self.created.pidfd, rustix::process::Signal::KILL)
+            .unwrap();
+        exit_code(&self.created.pidfd)
+    }
+}
+
+/// Waits for a process; a signal counts 128 more.
+pub(crate) fn exit_code(pidfd: &OwnedFd) -> i32 {
+    let status = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED)
+        .unwrap()
+        .unwrap();
+    status
+        .exit_status()
+        .unwrap_or_else(|| 128 + status.terminating_signal().unwrap())
+}
+
+/// An exec session to be run.
+pub(crate) struct Session<'a> {
+    pub(crate) running: &'a Running,
+    pub(crate) fixture: &'a Fixture,
+    pub(crate) process: Value,
+    pub(crate) user: &'a str,
+    pub(crate) terminal: bool,
+    pub(crate) pid: ExecPid,
+    pub(crate) seccomp: Vec<u8>,
+}
+
+impl<'a> Session<'a> {
+    pub(crate) fn new(fixture: &'a Fixture, running: &'a Running, args: &[&str]) -> Self {
+        let mut process = spec()["process"].clone();
+        process["args"] = json!(args);
+        Self {
+            running,
+            fixture,
+            process,
+            user: "",
+            terminal: false,
+            pid: ExecPid::Container,
+            seccomp: Vec::new(),
+        }
+    }
+
+    pub(crate) fn start(&self) -> Result<(Execed, File), ExecError> {
+        let process = serde_json::to_vec(&self.process).unwrap();
+        let (stdout, stdout_end) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let stderr_end = stdout_end.try_clone().unwrap();
+        let stdio = if self.terminal {
+            Stdio::Terminal {
+                rows: 44,
+                columns: 88,
+            }
+        } else {
+            Stdio::Pipes {
+                stdin: None,
+                stdout: stdout_end,
+                stderr: stderr_end,
+            }
+        };
+        let cgroups = self.fixture.cgroup_fds();
+        let cgroups: Vec<_> = cgroups.iter().map(AsFd::as_fd).collect();
+        let execed = agent_runtime::exec(ExecRequest {
+            container: self.running.created.pidfd.as_fd(),
+            pid: self.pid,
+            process: &process,
+            user: UserRequest {
+                text: self.user,
+                supplemental_groups: &[],
+                group_file: GroupFile::Merge,
+            },
+            seccomp: &self.seccomp,
+            cgroup: attach(&cgroups),
+            stdio,
+        })?;
+        Ok((execed, stdout.into()))
+    }
+
+    pub(crate) fn run(&self) -> Outcome {
+        let (execed, mut stdout) = self
+            .start()
+            .unwrap_or_else(|error| panic!("{}", chain(&error)));
+        let mut bytes = Vec::new();
+        match execed.terminal {
+            Some(master) => drop(File::from(master).read_to_end(&mut bytes)),
+            None => drop(stdout.read_to_end(&mut bytes)),
+        }
+        let stdout = String::from_utf8_lossy(&bytes).replace("\r\n", "\n");
+        Outcome {
+            code: exit_code(&execed.pidfd),
+            stdout,
+            stderr: String::new(),
+        }
+    }
+
+    pub(crate) fn output(&self) -> String {
+        let outcome = self.run();
+        assert_eq!(outcome.code, 0, "{outcome:?}");
+        outcome.stdout
+    }
+}
+
+/// An error and its sources, as a person would see them.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text = format!("{text}: {source}");
+        next = source.source();
+    }
+    text
+}
+
+/// Starts the first process of a shared PID namespace.
+pub(crate) fn reaper(fixture: &Fixture) -> Reaper {
+    let cgroups = fixture.cgroup_fds();
+    let cgroups: Vec<_> = cgroups.iter().map(AsFd::as_fd).collect();
+    agent_runtime::start_reaper(&agent_runtime::ReaperRequest {
+        network: None,
+        ipc: None,
+        uts: None,
+        cgroup: attach(&cgroups),
+        seccomp: &[],
+        directory: fixture.base(),
+    })
+    .unwrap_or_else(|error| panic!("{}", chain(&error)))
+}
+
+/// Capabilities that docker gives.
+pub(crate) const CAPABILITIES: [&str; 14] = [
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FSETID",
+    "CAP_FOWNER",
+    "CAP_MKNOD",
+    "CAP_NET_RAW",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETFCAP",
+    "CAP_SETPCAP",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_SYS_CHROOT",
+    "CAP_KILL",
+    "CAP_AUDIT_WRITE",
+];
+
+/// The specification of a container such as docker makes.
+pub(crate) fn spec() -> Value {
+    json!({
+        "ociVersion": "1.2.0",
+        "process": {
+            "user": {"uid": 0, "gid": 0},
+            "args": ["/bin/true"],
+            "env": ["PATH=/usr/bin:/bin"],
+            "cwd": "/",
+            "capabilities": {
+                "bounding": CAPABILITIES, "effective": CAPABILITIES, "permitted": CAPABILITIES,
+                // What hostile_09 is about: asked for, never given.
+                "inheritable": CAPABILITIES,
+            },
+            "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 512, "hard": 1024}],
+            "oomScoreAdj": 100,
+        },
+        "root": {"path": "rootfs"},
+        "mounts": [
+            {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]},
+            {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "strictatime", "mode=755", "size=65536k"]},
+            {"destination": "/dev/pts", "type": "devpts", "source": "devpts",
+             "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]},
+            {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": ["nosuid", "noexec", "nodev"]},
+            {"destination": "/dev/shm", "type": "tmpfs", "source": "shm", "options": ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]},
+            {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev", "ro"]},
+            {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["nosuid", "noexec", "nodev", "ro"]},
+        ],
+        "linux": {
+            "namespaces": [{"type": "mount"}, {"type": "pid"}, {"type": "cgroup"}],
+            "maskedPaths": ["/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/acpi", "/proc/scsi", "/sys/firmware", "/proc/nothing"],
+            "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
+        },
+    })
+}
