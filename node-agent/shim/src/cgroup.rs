@@ -1,0 +1,274 @@
+//! A container's cgroup, as the directory descriptors that the agent sent.
+//!
+//! Owns: how a process gets in, who is inside, ending all of them, and the OOM killer's count.
+//! Does not: make or remove cgroups, or set limits.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use agent_runtime::CgroupAttach;
+use rustix::fs::{Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags};
+
+use crate::error::RequestError;
+
+/// Deepest nesting of cgroups below a container's that is followed.
+const DEPTH: u32 = 8;
+
+/// How often the state of a freezer is looked at before its processes are killed in motion.
+const FREEZE_CHECKS: u32 = 20;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Version {
+    /// Several hierarchies, memory first.
+    V1 { freezer: Option<usize> },
+    /// One.
+    V2,
+}
+
+/// The cgroup of one container.
+#[derive(Debug)]
+pub(crate) struct Cgroup {
+    version: Version,
+    directories: Vec<OwnedFd>,
+    /// OOM kills counted before the container was.
+    oom_kills_before: u64,
+}
+
+impl Cgroup {
+    /// Takes the descriptors of a message; with none the container shares the shim's cgroup.
+    pub(crate) fn new(version: u32, directories: Vec<OwnedFd>) -> Result<Self, RequestError> {
+        let version = match version {
+            _ if directories.is_empty() => Version::V1 { freezer: None },
+            1 => Version::V1 {
+                freezer: directories.iter().position(|directory| {
+                    rustix::fs::accessat(
+                        directory,
+                        "freezer.state",
+                        rustix::fs::Access::EXISTS,
+                        rustix::fs::AtFlags::empty(),
+                    )
+                    .is_ok()
+                }),
+            },
+            2 => Version::V2,
+            _ => {
+                return Err(RequestError::Malformed {
+                    what: "cgroup version is neither 1 nor 2",
+                });
+            }
+        };
+        let mut cgroup = Self {
+            version,
+            directories,
+            oom_kills_before: 0,
+        };
+        cgroup.oom_kills_before = cgroup.oom_kill_count();
+        Ok(cgroup)
+    }
+
+    /// Calls `work` with the way for a new process to get in.
+    pub(crate) fn with_attach<R>(&self, work: impl FnOnce(CgroupAttach<'_>) -> R) -> R {
+        match (self.version, self.directories.as_slice()) {
+            (_, []) => work(CgroupAttach::Stay),
+            (Version::V2, [directory, ..]) => work(CgroupAttach::V2(directory.as_fd())),
+            (Version::V1 { .. }, directories) => {
+                let borrowed: Vec<BorrowedFd<'_>> = directories.iter().map(AsFd::as_fd).collect();
+                work(CgroupAttach::V1(&borrowed))
+            }
+        }
+    }
+
+    /// Returns whether the OOM killer struck since the container was created.
+    pub(crate) fn oom_killed(&self) -> bool {
+        self.oom_kill_count() > self.oom_kills_before
+    }
+
+    fn oom_kill_count(&self) -> u64 {
+        let file = match self.version {
+            Version::V1 { .. } => "memory.oom_control",
+            Version::V2 => "memory.events",
+        };
+        let text = self
+            .directories
+            .first()
+            .and_then(|directory| read(directory.as_fd(), file).ok())
+            .unwrap_or_default();
+        field(&text, "oom_kill").unwrap_or(0)
+    }
+
+    /// The directory that processes are listed in and ended through.
+    fn main(&self) -> Option<BorrowedFd<'_>> {
+        let index = match self.version {
+            Version::V1 { freezer } => freezer.unwrap_or(0),
+            Version::V2 => 0,
+        };
+        self.directories.get(index).map(AsFd::as_fd)
+    }
+
+    /// Returns whether no process is left, in a cgroup that is known.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.main().is_none_or(|_| self.processes().is_empty())
+    }
+
+    /// Returns the processes inside, of cgroups below it too.
+    pub(crate) fn processes(&self) -> Vec<Pid> {
+        let mut found = Vec::new();
+        if let Some(directory) = self.main() {
+            collect(directory, DEPTH, &mut found);
+        }
+        found
+    }
+
+    /// Sends `signal` to every process inside.
+    pub(crate) fn signal(&self, signal: i32) {
+        for pid in self.processes() {
+            // Through a descriptor, and only if it is in the cgroup still: ids are used again.
+            let Ok(pidfd) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else {
+                continue;
+            };
+            if self.processes().contains(&pid) {
+                let _ = agent_sys::signal::send(pidfd.as_fd(), signal);
+            }
+        }
+    }
+
+    /// Kills every process inside; does not wait for their end.
+    pub(crate) fn kill(&self) {
+        let Some(directory) = self.main() else { return };
+        match self.version {
+            Version::V2 => {
+                // Before 5.14 there is no such file; then one by one.
+                if write(directory, "cgroup.kill", b"1").is_err() {
+                    self.kill_each();
+                }
+            }
+            Version::V1 { freezer: None } => self.kill_each(),
+            Version::V1 { freezer: Some(_) } => {
+                // Frozen processes cannot fork, so that one round reaches all of them.
+                let frozen = write(directory, "freezer.state", b"FROZEN").is_ok();
+                if frozen {
+                    wait_until_frozen(directory);
+                }
+                self.kill_each();
+                if frozen {
+                    let _ = write(directory, "freezer.state", b"THAWED");
+                }
+            }
+        }
+    }
+
+    fn kill_each(&self) {
+        for pid in self.processes() {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
+
+    /// Lets go of the directories: the container is over.
+    pub(crate) fn release(&mut self) {
+        self.directories = Vec::new();
+    }
+}
+
+fn wait_until_frozen(directory: BorrowedFd<'_>) {
+    for _ in 0..FREEZE_CHECKS {
+        match read(directory, "freezer.state") {
+            Ok(state) if state.starts_with(b"FREEZING") => rustix::thread::sched_yield(),
+            _ => return,
+        }
+    }
+}
+
+/// Appends the processes of a cgroup and of those below it.
+fn collect(directory: BorrowedFd<'_>, depth: u32, found: &mut Vec<Pid>) {
+    let text = read(directory, "cgroup.procs").unwrap_or_default();
+    found.extend(
+        text.split(|byte| *byte == b'\n')
+            .filter_map(|line| std::str::from_utf8(line).ok()?.parse().ok())
+            .filter_map(Pid::from_raw),
+    );
+    if depth == 0 {
+        return;
+    }
+    let Ok(entries) = Dir::read_from(directory) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        if entry.file_type() != FileType::Directory || name == c"." || name == c".." {
+            continue;
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        if let Ok(below) = rustix::fs::openat(directory, name, flags, Mode::empty()) {
+            collect(below.as_fd(), depth - 1, found);
+        }
+    }
+}
+
+fn open(directory: BorrowedFd<'_>, name: &str, access: OFlags) -> rustix::io::Result<OwnedFd> {
+    let flags = access | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(directory, name, flags, Mode::empty())
+}
+
+fn read(directory: BorrowedFd<'_>, name: &str) -> io::Result<Vec<u8>> {
+    let file = open(directory, name, OFlags::RDONLY)?;
+    let mut text = Vec::with_capacity(1024);
+    loop {
+        match rustix::io::read(&file, rustix::buffer::spare_capacity(&mut text)) {
+            Ok(0) => return Ok(text),
+            Ok(_) => text.reserve(1024),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+fn write(directory: BorrowedFd<'_>, name: &str, value: &[u8]) -> io::Result<()> {
+    let file = open(directory, name, OFlags::WRONLY)?;
+    rustix::io::write(&file, value)?;
+    Ok(())
+}
+
+/// Moves the calling process into the cgroup that `directory` is; of either version.
+pub(crate) fn enter(directory: BorrowedFd<'_>) -> io::Result<()> {
+    // On v1 `tasks` moves one thread and never waits, unlike `cgroup.procs`; v2 has only the latter.
+    match write(directory, "tasks", b"0") {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            write(directory, "cgroup.procs", b"0")
+        }
+        done => done,
+    }
+}
+
+/// Returns the number after `name` in a file of `name number` lines.
+fn field(text: &[u8], name: &str) -> Option<u64> {
+    let text = std::str::from_utf8(text).ok()?;
+    let value = text.lines().find_map(|line| {
+        line.strip_prefix(name)?
+            .strip_prefix(' ')
+    })?;
+    value.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kill_count_is_not_taken_for_another_field() {
+        let v1 = b"oom_kill_disable 0\nunder_oom 0\noom_kill 3\n";
+        assert_eq!(field(v1, "oom_kill"), Some(3));
+        let v2 = b"low 0\nhigh 0\nmax 9\noom 1\noom_kill 2\noom_group_kill 7\n";
+        assert_eq!(field(v2, "oom_kill"), Some(2));
+        assert_eq!(field(b"", "oom_kill"), None);
+    }
+
+    #[test]
+    fn a_version_that_does_not_exist_is_refused() {
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::open("/", flags, Mode::empty()).unwrap();
+        assert!(Cgroup::new(3, vec![directory]).is_err());
+        assert!(Cgroup::new(0, Vec::new()).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,187 @@
+//! Creating a container from an agent's request.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+
+use agent_runtime as runtime;
+use agent_types::ContainerId;
+use proto_shim::{CreateContainer, Created, FdRole, NamespaceMode};
+
+use super::stdio::{InputEnd, Stdio, Wanted};
+use super::{Container, Phase, PidNamespace};
+use crate::cgroup::Cgroup;
+use crate::descriptors::Descriptors;
+use crate::error::RequestError;
+use crate::log::Log;
+use crate::log::file::{LogFile, Rotation};
+use crate::poll::Poll;
+use crate::sandbox::Sandbox;
+
+/// Clones the container's first process and sets it up to just before its program.
+pub(crate) fn create(
+    request: &CreateContainer,
+    id: ContainerId,
+    mut descriptors: Descriptors,
+    sandbox: &Sandbox,
+    poll: &mut Poll,
+) -> Result<(Container, Created), RequestError> {
+    let kernel = |step| RequestError::kernel(step, id.as_str());
+    let log = Log::new(open_log(request, &id, &mut descriptors)?);
+    let cgroup = Cgroup::new(
+        request.cgroup_version,
+        descriptors.take_all(FdRole::CgroupDirectory),
+    )?;
+    let mounts = descriptors.take_all(FdRole::Mount);
+    let mounts = volume_mounts(request, &mounts)?;
+    let (mut stdio, theirs) = Stdio::prepare(wanted(request)).map_err(kernel("making pipes"))?;
+    let pid_mode = request.pid_mode();
+    let made = cgroup
+        .with_attach(|attach| {
+            Ok(runtime::create(runtime::CreateRequest {
+                spec: &request.spec,
+                root: root(request)?,
+                namespaces: sandbox.namespaces_for(pid_mode)?,
+                shm: sandbox.shm(),
+                cgroup: attach,
+                user: user(&request.user, &request.supplemental_groups, request.strict_groups),
+                seccomp: &request.seccomp,
+                mounts: &mounts,
+                stdio: theirs,
+            }))
+        })?
+        .map_err(|source| RequestError::Create {
+            id: id.to_string(),
+            source,
+        })?;
+    let serial = poll.serial();
+    let watched = match made.terminal {
+        Some(master) => stdio.set_terminal(master),
+        None => Ok(()),
+    }
+    .and_then(|()| stdio.watch(serial, poll));
+    if let Err(errno) = watched {
+        let _ = agent_sys::signal::send(made.pidfd.as_fd(), 9);
+        crate::pipes::wait_for(&made.pidfd);
+        return Err(kernel("watching the output")(errno));
+    }
+    let reply = Created {
+        pid: made.pid,
+        uid: made.user.uid,
+        gid: made.user.gid,
+        groups: made.user.groups,
+    };
+    let container = Container {
+        serial,
+        id,
+        pid: made.pid,
+        pidfd: made.pidfd,
+        phase: Phase::Created(made.gate),
+        pid_namespace: match pid_mode {
+            NamespaceMode::Container => PidNamespace::Own,
+            _ => PidNamespace::Shared,
+        },
+        exec_pid: match pid_mode {
+            NamespaceMode::Host => runtime::ExecPid::Host,
+            _ => runtime::ExecPid::Container,
+        },
+        cgroup,
+        stdio,
+        log,
+        started_at: 0,
+    };
+    Ok((container, reply))
+}
+
+fn open_log(
+    request: &CreateContainer,
+    id: &ContainerId,
+    descriptors: &mut Descriptors,
+) -> Result<Option<LogFile>, RequestError> {
+    let Some(log) = request.log.as_ref().filter(|log| !log.file_name.is_empty()) else {
+        return Ok(None);
+    };
+    let directory = descriptors.require(FdRole::LogDirectory, "a log needs its directory")?;
+    let rotation = (log.max_size > 0).then_some(Rotation {
+        max_size: log.max_size,
+        max_files: log.max_files,
+    });
+    LogFile::open(directory, log.file_name.clone(), rotation)
+        .map(Some)
+        .map_err(|source| RequestError::Log {
+            id: id.to_string(),
+            source,
+        })
+}
+
+fn volume_mounts<'a>(
+    request: &'a CreateContainer,
+    mounts: &'a [OwnedFd],
+) -> Result<Vec<runtime::VolumeMount<'a>>, RequestError> {
+    if mounts.len() != request.mount_destinations.len() {
+        return Err(RequestError::Malformed {
+            what: "as many mounts as destinations are needed",
+        });
+    }
+    let pair = |(destination, mount): (&'a String, &'a OwnedFd)| runtime::VolumeMount {
+        destination,
+        mount: mount.as_fd(),
+    };
+    Ok(request.mount_destinations.iter().zip(mounts).map(pair).collect())
+}
+
+fn wanted(request: &CreateContainer) -> Wanted {
+    if request.terminal {
+        return Wanted::Terminal {
+            rows: dimension(request.terminal_rows),
+            columns: dimension(request.terminal_columns),
+        };
+    }
+    let end = if request.stdin_once {
+        InputEnd::Close
+    } else {
+        InputEnd::Keep
+    };
+    Wanted::Pipes {
+        input: request.stdin.then_some(end),
+    }
+}
+
+/// Returns a terminal's height or width as the kernel takes it.
+pub(crate) fn dimension(value: u32) -> u16 {
+    u16::try_from(value).unwrap_or(u16::MAX)
+}
+
+fn root(request: &CreateContainer) -> Result<runtime::Root<'_>, RequestError> {
+    let root = request.root.as_ref().ok_or(RequestError::Malformed {
+        what: "a container needs a root file system",
+    })?;
+    Ok(runtime::Root {
+        base: Path::new(&root.base),
+        lower: &root.lower,
+        upper: (!root.upper.is_empty()).then(|| Path::new(&root.upper)),
+        work: (!root.work.is_empty()).then(|| Path::new(&root.work)),
+        durability: if root.volatile {
+            runtime::Durability::Volatile
+        } else {
+            runtime::Durability::Synced
+        },
+        mount_api: runtime::MountApi::Newest,
+    })
+}
+
+/// Returns whom a process is to run as, in the runtime's words.
+pub(crate) fn user<'a>(
+    text: &'a str,
+    supplemental_groups: &'a [u32],
+    strict_groups: bool,
+) -> runtime::UserRequest<'a> {
+    runtime::UserRequest {
+        text,
+        supplemental_groups,
+        group_file: if strict_groups {
+            runtime::GroupFile::Ignore
+        } else {
+            runtime::GroupFile::Merge
+        },
+    }
+}

@@ -1,0 +1,247 @@
+//! Exec sessions: programs run in a running container beside its first process.
+//!
+//! Their output goes to the agent, which holds the reading ends of their pipes. The shim holds
+//! copies that it reads only once nobody else does, so that a session neither blocks nor is
+//! killed because its agent went away.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::time::{Duration, Instant};
+
+use agent_runtime as runtime;
+use agent_types::ExecId;
+use proto_shim::{Exec, ExecExited, FdRole};
+use rustix::process::{Pid, PidfdFlags};
+
+use crate::buffers::Buffers;
+use crate::container::create::{dimension, user};
+use crate::container::stdio::{output_token, set_size};
+use crate::container::Container;
+use crate::descriptors::Descriptors;
+use crate::error::RequestError;
+use crate::log::format::Stream;
+use crate::pipes::{self, ReadOutcome, Status};
+use crate::poll::{Interest, Poll};
+
+/// What ends a terminal's input: ctrl-D.
+const END_OF_INPUT: &[u8] = &[4];
+
+const SIGKILL: i32 = 9;
+
+/// Who reads a session's output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    Agent,
+    /// Read and dropped here.
+    Shim,
+}
+
+/// One exec session.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) serial: u32,
+    pub(crate) id: ExecId,
+    /// Serial of the container.
+    pub(crate) container: u32,
+    pub(crate) pid: i32,
+    pidfd: OwnedFd,
+    /// Reading ends; or the terminal and nothing.
+    outputs: [Option<OwnedFd>; 2],
+    terminal: bool,
+    reader: Reader,
+    deadline: Option<Instant>,
+    timed_out: bool,
+    /// Whether the process has been reaped; only output is left.
+    pub(crate) ended: bool,
+}
+
+/// A session that has just started, and the terminal for the agent.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub(crate) session: Session,
+    pub(crate) terminal: Option<OwnedFd>,
+}
+
+/// Runs a program in `container`.
+pub(crate) fn start(
+    request: &Exec,
+    id: ExecId,
+    mut descriptors: Descriptors,
+    container: &Container,
+    poll: &mut Poll,
+) -> Result<Started, RequestError> {
+    let stdio = stdio(request, &mut descriptors)?;
+    let outputs = [FdRole::StdoutRead, FdRole::StderrRead].map(|role| descriptors.take(role));
+    // Counted from here: what the program does before its first instruction is its time too.
+    let deadline = (request.timeout_ms > 0)
+        .then(|| Instant::now() + Duration::from_millis(request.timeout_ms));
+    let made = container
+        .cgroup
+        .with_attach(|attach| {
+            runtime::exec(runtime::ExecRequest {
+                container: container.pidfd.as_fd(),
+                pid: container.exec_pid,
+                process: &request.process,
+                user: user(&request.user, &request.supplemental_groups, request.strict_groups),
+                seccomp: &request.seccomp,
+                cgroup: attach,
+                stdio,
+            })
+        })
+        .map_err(|source| RequestError::Exec {
+            id: id.to_string(),
+            source,
+        })?;
+    let mut session = Session {
+        serial: poll.serial(),
+        container: container.serial,
+        pid: made.pid,
+        pidfd: made.pidfd,
+        outputs,
+        terminal: false,
+        reader: Reader::Agent,
+        deadline,
+        timed_out: false,
+        ended: false,
+        id,
+    };
+    let Some(master) = made.terminal else {
+        return Ok(Started {
+            session,
+            terminal: None,
+        });
+    };
+    let copy = pipes::set_nonblocking(&master)
+        .and_then(|()| rustix::io::fcntl_dupfd_cloexec(&master, 3));
+    match copy {
+        Ok(copy) => {
+            session.outputs = [Some(copy), None];
+            session.terminal = true;
+            Ok(Started {
+                session,
+                terminal: Some(master),
+            })
+        }
+        Err(errno) => {
+            let _ = session.signal(SIGKILL);
+            pipes::wait_for(&session.pidfd);
+            Err(RequestError::kernel("copying the terminal", session.id.as_str())(errno))
+        }
+    }
+}
+
+fn stdio(request: &Exec, descriptors: &mut Descriptors) -> Result<runtime::Stdio, RequestError> {
+    if request.terminal {
+        return Ok(runtime::Stdio::Terminal {
+            rows: dimension(request.terminal_rows),
+            columns: dimension(request.terminal_columns),
+        });
+    }
+    Ok(runtime::Stdio::Pipes {
+        stdin: descriptors.take(FdRole::StdinRead),
+        stdout: descriptors.require(FdRole::StdoutWrite, "an exec session needs an output")?,
+        stderr: descriptors.require(FdRole::StderrWrite, "an exec session needs an error output")?,
+    })
+}
+
+impl Session {
+    pub(crate) fn signal(&self, signal: i32) -> std::io::Result<()> {
+        agent_sys::signal::send(self.pidfd.as_fd(), signal)
+    }
+
+    /// Sets the size of the terminal.
+    pub(crate) fn resize(&self, rows: u16, columns: u16) -> Option<rustix::io::Result<()>> {
+        let master = self.outputs[0].as_ref().filter(|_| self.terminal)?;
+        Some(set_size(master, rows, columns))
+    }
+
+    /// When [`Session::time_out`] is due.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Kills the session if its time is up: every process in it, wherever it moved since.
+    pub(crate) fn time_out(&mut self, now: Instant, container: Option<&Container>) {
+        if self.deadline.is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        self.deadline = None;
+        self.timed_out = true;
+        // The others first: with its leader gone a session can no longer be told by its number.
+        if let (Some(session), Some(container)) = (Pid::from_raw(self.pid), container) {
+            for pid in container.cgroup.processes() {
+                kill_if_in_session(pid, session);
+            }
+        }
+        let _ = self.signal(SIGKILL);
+    }
+
+    /// Returns the report of the session's end.
+    pub(crate) fn end(&mut self, status: Status) -> ExecExited {
+        self.ended = true;
+        self.deadline = None;
+        ExecExited {
+            exec_id: self.id.to_string(),
+            exit_code: status.code,
+            signal: status.signal,
+            timed_out: self.timed_out,
+        }
+    }
+
+    /// Returns whether nothing of it is left to be done.
+    pub(crate) fn is_over(&self) -> bool {
+        self.ended && (self.reader == Reader::Agent || self.outputs.iter().all(Option::is_none))
+    }
+
+    /// Reads and drops the output from here on.
+    pub(crate) fn drain(&mut self, poll: &Poll) {
+        if self.reader == Reader::Shim {
+            return;
+        }
+        self.reader = Reader::Shim;
+        for (stream, output) in Stream::BOTH.into_iter().zip(&mut self.outputs) {
+            let Some(fd) = output else { continue };
+            let watched = pipes::set_nonblocking(fd)
+                .and_then(|()| poll.add(&*fd, output_token(self.serial, stream), Interest::Readable));
+            if watched.is_err() {
+                *output = None;
+            }
+        }
+    }
+
+    /// Ends the input of a terminal: its agent has gone. A pipe ends by itself.
+    pub(crate) fn end_input(&self) {
+        if let Some(master) = self.outputs[0].as_ref().filter(|_| self.terminal) {
+            let _ = pipes::write(master, END_OF_INPUT);
+        }
+    }
+
+    /// Drops what `stream` has; closes it at its end.
+    pub(crate) fn drop_output(&mut self, stream: Stream, buffers: &mut Buffers, poll: &Poll) {
+        let slot = &mut self.outputs[stream.index()];
+        let Some(fd) = slot else { return };
+        buffers.prepare();
+        if pipes::read(&*fd, &mut buffers.input) == ReadOutcome::End {
+            poll.remove(&*fd);
+            *slot = None;
+        }
+    }
+
+    /// Closes everything.
+    pub(crate) fn close(&mut self, poll: &Poll) {
+        for output in &mut self.outputs {
+            if let Some(fd) = output.take() {
+                poll.remove(&fd);
+            }
+        }
+    }
+}
+
+fn kill_if_in_session(pid: Pid, session: Pid) {
+    // The descriptor first, so that what is looked at and what is killed are the same process.
+    let Ok(pidfd) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else {
+        return;
+    };
+    if pid != session && rustix::process::getsid(Some(pid)) == Ok(session) {
+        let _ = agent_sys::signal::send(pidfd.as_fd(), SIGKILL);
+    }
+}

@@ -1,0 +1,238 @@
+//! The launcher: a small process that the agent starts once and that forks a shim on request.
+//!
+//! Owns: its slim mount namespace, and the shims until they stand.
+//! Does not: keep track of shims; they outlive it and answer to agents by themselves.
+//!
+//! Started with a stream socket as standard input. The first frame is `Configure`, answered by
+//! `FromLauncher`; every further one is a `LaunchRequest`, answered by the shim. It ends when the
+//! socket does.
+
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::PathBuf;
+
+use agent_sys::fdpass::{Frame, FrameError, FrameReader, FrameWriter, Read};
+use agent_sys::process::{Fork, Forked, Relation};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use prost::Message as _;
+use proto_shim::{
+    Configure, ErrorCode, FdRole, FromLauncher, LaunchRequest, LauncherReady, MAX_MESSAGE,
+    PROTOCOL_VERSION, from_launcher,
+};
+use rustix::event::{PollFd, PollFlags};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::WaitOptions;
+use rustix::thread::UnshareFlags;
+
+use crate::descriptors::Descriptors;
+use crate::error::chain;
+use crate::launch::{self, LaunchError};
+
+/// What the command line says.
+#[derive(Debug)]
+pub(crate) struct Arguments {
+    /// The agent's root directory.
+    pub(crate) root: PathBuf,
+    /// The agent's state directory.
+    pub(crate) state: PathBuf,
+}
+
+/// Why the launcher ended before its agent did.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LauncherError {
+    #[error("launcher could not be set up ({step})")]
+    Setup {
+        step: &'static str,
+        source: io::Error,
+    },
+    #[error("launcher could not leave the host's mounts")]
+    Slim { source: agent_sys::slim::SlimError },
+    #[error("connection of the launcher broke")]
+    Connection { source: FrameError },
+    #[error("first frame does not configure the launcher")]
+    Configure { source: prost::DecodeError },
+    #[error("frame does not launch a shim")]
+    Request { source: prost::DecodeError },
+}
+
+fn setup<E: Into<io::Error>>(step: &'static str) -> impl FnOnce(E) -> LauncherError {
+    move |source| LauncherError::Setup {
+        step,
+        source: source.into(),
+    }
+}
+
+/// Where a process stands when [`run`] is over: it may be one of the shims.
+pub(crate) fn run(arguments: &Arguments) -> Result<(), LauncherError> {
+    agent_sys::heap::keep_small();
+    let socket = take_socket().map_err(setup("taking the socket"))?;
+    let mut reader = FrameReader::new(MAX_MESSAGE);
+    let Some(first) = next_frame(&mut reader, &socket)? else {
+        return Ok(());
+    };
+    let signals = match configure(arguments, first) {
+        Ok(signals) => signals,
+        Err(error) => {
+            answer(&socket, from_launcher::Message::Failed(failure(&error)))?;
+            return Err(error);
+        }
+    };
+    let ready = LauncherReady {
+        protocol_version: PROTOCOL_VERSION,
+        pid: rustix::process::getpid().as_raw_nonzero().get(),
+    };
+    answer(&socket, from_launcher::Message::Ready(ready))?;
+    // Whatever the set-up left is not to be copied into every shim.
+    agent_sys::heap::trim();
+    serve(socket, reader, signals)
+}
+
+/// Frees standard input, so that descriptor 0 is never a socket in anything forked from here.
+fn take_socket() -> io::Result<OwnedFd> {
+    let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
+    Ok(socket)
+}
+
+/// Returns the next frame; `None` when the agent has gone. Waits for it.
+fn next_frame(reader: &mut FrameReader, socket: &OwnedFd) -> Result<Option<Frame>, LauncherError> {
+    loop {
+        match reader.read(socket.as_fd()) {
+            Ok(Read::Frame(frame)) => return Ok(Some(frame)),
+            Ok(Read::Closed) | Err(FrameError::CutOff) => return Ok(None),
+            Ok(Read::Pending) => wait(&[socket.as_fd()])?,
+            Err(source) => return Err(LauncherError::Connection { source }),
+        }
+    }
+}
+
+fn wait(fds: &[std::os::fd::BorrowedFd<'_>]) -> Result<(), LauncherError> {
+    let mut polled: Vec<PollFd<'_>> = fds
+        .iter()
+        .map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN))
+        .collect();
+    match rustix::event::poll(&mut polled, None) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(errno) => Err(setup("waiting")(errno)),
+    }
+}
+
+fn configure(arguments: &Arguments, frame: Frame) -> Result<SignalFd, LauncherError> {
+    let request = Configure::decode(frame.body.as_slice())
+        .map_err(|source| LauncherError::Configure { source })?;
+    let mut descriptors = Descriptors::new(&request.fds, frame.fds)
+        .map_err(|_| setup("reading descriptors")(io::Error::from(io::ErrorKind::InvalidData)))?;
+    for directory in descriptors.take_all(FdRole::CgroupDirectory) {
+        crate::cgroup::enter(directory.as_fd()).map_err(setup("entering the cgroup"))?;
+    }
+    // A session of its own: what ends a person's terminal does not end the launcher.
+    match rustix::process::setsid() {
+        Ok(_) | Err(Errno::PERM) => {}
+        Err(errno) => return Err(setup("setsid")(errno)),
+    }
+    rustix::thread::set_name(c"shim-launcher").map_err(setup("naming"))?;
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+        .map_err(setup("hiding from tracers"))?;
+    lower_oom_score();
+    agent_sys::slim::enter(&[&arguments.root, &arguments.state])
+        .map_err(|source| LauncherError::Slim { source })?;
+    let signals = launch::blocked_signals();
+    signals.thread_block().map_err(setup("blocking signals"))?;
+    let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+    SignalFd::with_flags(&signals, flags).map_err(setup("signalfd"))
+}
+
+/// Makes the OOM killer look elsewhere, as far as it is granted: without `CAP_SYS_RESOURCE` a
+/// score only rises.
+fn lower_oom_score() {
+    let _ = std::fs::write("/proc/self/oom_score_adj", "-999");
+}
+
+fn failure(error: &LauncherError) -> proto_shim::Error {
+    proto_shim::Error {
+        code: ErrorCode::Internal.into(),
+        message: chain(error),
+        errno: 0,
+    }
+}
+
+fn answer(socket: &OwnedFd, message: from_launcher::Message) -> Result<(), LauncherError> {
+    let message = FromLauncher {
+        message: Some(message),
+    };
+    let mut writer = FrameWriter::new(MAX_MESSAGE);
+    writer
+        .push(&message.encode_to_vec(), Vec::new())
+        .and_then(|()| writer.flush(socket.as_fd()).map(|_| ()))
+        .map_err(|source| LauncherError::Connection { source })
+}
+
+/// Forks shims until the agent goes away.
+fn serve(
+    socket: OwnedFd,
+    mut reader: FrameReader,
+    signals: SignalFd,
+) -> Result<(), LauncherError> {
+    crate::pipes::set_nonblocking(&socket).map_err(setup("unblocking the socket"))?;
+    loop {
+        reap(&signals);
+        let frame = match reader.read(socket.as_fd()) {
+            Ok(Read::Frame(frame)) => frame,
+            Ok(Read::Closed) | Err(FrameError::CutOff) => return Ok(()),
+            Ok(Read::Pending) => {
+                wait(&[socket.as_fd(), signals.as_fd()])?;
+                continue;
+            }
+            Err(source) => return Err(LauncherError::Connection { source }),
+        };
+        let request = LaunchRequest::decode(frame.body.as_slice())
+            .map_err(|source| LauncherError::Request { source })?;
+        let descriptors = Descriptors::new(&request.fds, frame.fds);
+        drop(frame.body);
+        let Ok(mut descriptors) = descriptors else {
+            continue;
+        };
+        let Some(agent) = descriptors.take(FdRole::AgentSocket) else {
+            // Nobody to answer to.
+            continue;
+        };
+        match fork() {
+            Ok(Forked::Parent(_)) => {}
+            Ok(Forked::Child) => {
+                drop((socket, signals, reader));
+                be_a_shim(&request, descriptors, agent);
+                return Ok(());
+            }
+            Err(source) => launch::report_failure(&agent, &LaunchError::Fork { source }),
+        }
+    }
+}
+
+fn fork() -> Result<Forked, agent_sys::process::ForkError> {
+    agent_sys::process::fork(&Fork {
+        new: UnshareFlags::empty(),
+        cgroup: None,
+        relation: Relation::Child,
+    })
+}
+
+fn be_a_shim(request: &LaunchRequest, mut descriptors: Descriptors, agent: OwnedFd) {
+    match launch::prepare(request, &mut descriptors) {
+        Ok(prepared) => {
+            // Nothing that came with the request is kept, unless it was taken.
+            drop(descriptors);
+            prepared.serve(agent);
+        }
+        Err(error) => launch::report_failure(&agent, &error),
+    }
+}
+
+/// Waits for shims that have ended.
+fn reap(signals: &SignalFd) {
+    while let Ok(Some(_)) = signals.read_signal() {}
+    while let Ok(Some(_)) = rustix::process::wait(WaitOptions::NOHANG) {}
+}

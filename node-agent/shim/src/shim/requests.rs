@@ -1,0 +1,299 @@
+//! Answering the agent's requests: find what is named, ask whether its state allows it, do it.
+
+use std::fs::File;
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use agent_types::{ContainerId, ExecId};
+use proto_shim::{
+    Attach, CreateContainer, Done, Exec, ExecStarted, FdRole, Request, Resize, SignalContainer,
+    Started, reply, request::Call,
+};
+
+use super::Shim;
+use crate::container::create::{create, dimension};
+use crate::container::{Container, Phase};
+use crate::descriptors::Descriptors;
+use crate::error::{RequestError, chain};
+use crate::exec;
+use crate::pipes::{self, Status, nanoseconds};
+
+/// What a request is answered with.
+type Answer = (reply::Result, Vec<(FdRole, OwnedFd)>);
+
+/// What docker and CRI report of a program that could not be executed.
+const START_FAILED: i32 = 128;
+
+fn done() -> Result<Answer, RequestError> {
+    Ok((reply::Result::Done(Done {}), Vec::new()))
+}
+
+impl Shim {
+    pub(super) fn serve_request(
+        &mut self,
+        request: Request,
+        descriptors: Result<Descriptors, RequestError>,
+    ) {
+        let id = request.id;
+        if matches!(request.call, Some(Call::Shutdown(_))) {
+            self.shut_down(id);
+            return;
+        }
+        let answer = descriptors.and_then(|descriptors| match request.call {
+            Some(call) => self.call(call, descriptors),
+            None => Err(RequestError::Malformed {
+                what: "this shim does not know the call",
+            }),
+        });
+        match answer {
+            Ok((result, fds)) => self.reply(id, result, fds),
+            Err(error) => self.reply(id, reply::Result::Error((&error).into()), Vec::new()),
+        }
+    }
+
+    fn call(&mut self, call: Call, descriptors: Descriptors) -> Result<Answer, RequestError> {
+        match call {
+            Call::CreateContainer(call) => self.create_container(&call, descriptors),
+            Call::StartContainer(call) => self.start_container(&call.container_id),
+            Call::SignalContainer(call) => self.signal_container(&call),
+            Call::DeleteContainer(call) => self.delete_container(&call.container_id),
+            Call::Exec(call) => self.exec(&call, descriptors),
+            Call::SignalExec(call) => {
+                let index = self.session(&call.exec_id)?;
+                let sent = self.sessions[index].signal(call.signal);
+                sent.map_err(RequestError::kernel("signalling", &call.exec_id))?;
+                done()
+            }
+            Call::DrainExec(call) => {
+                let index = self.session(&call.exec_id)?;
+                self.sessions[index].drain(&self.poll);
+                done()
+            }
+            Call::Attach(call) => self.attach(&call, descriptors),
+            Call::Resize(call) => self.resize(&call),
+            Call::ReopenLog(call) => self.reopen_log(&call.container_id),
+            Call::OpenRoot(call) => self.open_root(&call.container_id),
+            Call::Hello(_) | Call::Shutdown(_) => Err(RequestError::Malformed {
+                what: "the call is out of place",
+            }),
+        }
+    }
+
+    fn container(&self, id: &str) -> Result<usize, RequestError> {
+        self.containers
+            .iter()
+            .position(|container| container.id.as_str() == id)
+            .ok_or_else(|| RequestError::NotFound {
+                what: "container",
+                id: id.to_owned(),
+            })
+    }
+
+    fn session(&self, id: &str) -> Result<usize, RequestError> {
+        self.sessions
+            .iter()
+            .position(|session| session.id.as_str() == id && !session.ended)
+            .ok_or_else(|| RequestError::NotFound {
+                what: "exec session",
+                id: id.to_owned(),
+            })
+    }
+
+    fn create_container(
+        &mut self,
+        call: &CreateContainer,
+        descriptors: Descriptors,
+    ) -> Result<Answer, RequestError> {
+        let id: ContainerId = call
+            .container_id
+            .parse()
+            .map_err(|_| RequestError::Malformed {
+                what: "the container id is none",
+            })?;
+        if self.container(id.as_str()).is_ok() {
+            return Err(RequestError::Exists {
+                what: "container",
+                id: call.container_id.clone(),
+            });
+        }
+        self.refuse_at_the_end()?;
+        let (container, created) =
+            create(call, id, descriptors, &self.sandbox, &mut self.poll)?;
+        self.containers.push(container);
+        Ok((reply::Result::Created(created), Vec::new()))
+    }
+
+    /// Refuses what would keep a sandbox that is being ended alive.
+    fn refuse_at_the_end(&self) -> Result<(), RequestError> {
+        if self.shutdown.is_asked_for() {
+            return Err(RequestError::State {
+                what: "sandbox in",
+                id: self.directory.path().display().to_string(),
+                state: "being ended",
+            });
+        }
+        Ok(())
+    }
+
+    fn start_container(&mut self, id: &str) -> Result<Answer, RequestError> {
+        let index = self.container(id)?;
+        let container = &mut self.containers[index];
+        let gate = match std::mem::replace(&mut container.phase, Phase::Running) {
+            Phase::Created(gate) => gate,
+            other => {
+                container.phase = other;
+                return Err(container.wrong_state());
+            }
+        };
+        match gate.start() {
+            Ok(time) => {
+                container.started_at = nanoseconds(time);
+                let started_at = container.started_at;
+                Ok((reply::Result::Started(Started { started_at }), Vec::new()))
+            }
+            Err(source) => {
+                let _ = container.signal(9);
+                pipes::wait_for(&container.pidfd);
+                let status = Status::exited(START_FAILED);
+                container.process_ended(status, chain(&source));
+                self.settle(index);
+                Err(RequestError::Start {
+                    id: id.to_owned(),
+                    source,
+                })
+            }
+        }
+    }
+
+    fn signal_container(&mut self, call: &SignalContainer) -> Result<Answer, RequestError> {
+        let container = &self.containers[self.container(&call.container_id)?];
+        if !container.is_alive() {
+            return Err(container.wrong_state());
+        }
+        let kill = call.signal == 9;
+        if call.all && kill {
+            container.kill();
+        } else if call.all {
+            container.cgroup.signal(call.signal);
+        } else {
+            container
+                .signal(call.signal)
+                .map_err(RequestError::kernel("signalling", &call.container_id))?;
+        }
+        done()
+    }
+
+    fn delete_container(&mut self, id: &str) -> Result<Answer, RequestError> {
+        let index = self.container(id)?;
+        match &self.containers[index].phase {
+            Phase::Exited(_) => {}
+            Phase::Created(_) => {
+                self.containers[index].kill();
+                pipes::wait_for(&self.containers[index].pidfd);
+            }
+            Phase::Running | Phase::Ended(_) => return Err(self.containers[index].wrong_state()),
+        }
+        let mut container = self.containers.swap_remove(index);
+        container.stdio.close(&self.poll);
+        self.clients.end_container(container.serial, &self.poll);
+        self.directory.remove_exit(id);
+        done()
+    }
+
+    fn exec(&mut self, call: &Exec, descriptors: Descriptors) -> Result<Answer, RequestError> {
+        let id: ExecId = call.exec_id.parse().map_err(|_| RequestError::Malformed {
+            what: "the exec id is none",
+        })?;
+        if self.sessions.iter().any(|session| session.id == id) {
+            return Err(RequestError::Exists {
+                what: "exec session",
+                id: call.exec_id.clone(),
+            });
+        }
+        self.refuse_at_the_end()?;
+        let index = self.container(&call.container_id)?;
+        self.containers[index].require_running()?;
+        let started = exec::start(call, id, descriptors, &self.containers[index], &mut self.poll)?;
+        let pid = started.session.pid;
+        self.sessions.push(started.session);
+        let terminal = started.terminal.map(|master| (FdRole::Terminal, master));
+        Ok((
+            reply::Result::ExecStarted(ExecStarted { pid }),
+            terminal.into_iter().collect(),
+        ))
+    }
+
+    fn attach(&mut self, call: &Attach, mut descriptors: Descriptors) -> Result<Answer, RequestError> {
+        let index = self.container(&call.container_id)?;
+        let container: &Container = &self.containers[index];
+        if !container.is_alive() {
+            return Err(container.wrong_state());
+        }
+        if self.clients.is_full() {
+            return Err(RequestError::State {
+                what: "container",
+                id: call.container_id.clone(),
+                state: "attached to by as many clients as can be",
+            });
+        }
+        let stdin = descriptors
+            .take(FdRole::StdinRead)
+            .filter(|_| container.stdio.has_input());
+        let outputs = [FdRole::StdoutWrite, FdRole::StderrWrite].map(|role| descriptors.take(role));
+        let input = container.stdio.input_state();
+        self.clients
+            .add(container.serial, stdin, outputs, input, &mut self.poll)
+            .map_err(RequestError::kernel("attaching", &call.container_id))?;
+        done()
+    }
+
+    fn resize(&mut self, call: &Resize) -> Result<Answer, RequestError> {
+        let (rows, columns) = (dimension(call.rows), dimension(call.columns));
+        let (id, resized) = if call.exec_id.is_empty() {
+            let container = &self.containers[self.container(&call.container_id)?];
+            (&call.container_id, container.stdio.resize(rows, columns))
+        } else {
+            let session = &self.sessions[self.session(&call.exec_id)?];
+            (&call.exec_id, session.resize(rows, columns))
+        };
+        resized
+            .ok_or_else(|| RequestError::State {
+                what: "process of",
+                id: id.clone(),
+                state: "without a terminal",
+            })?
+            .map_err(RequestError::kernel("resizing", id))?;
+        done()
+    }
+
+    fn reopen_log(&mut self, id: &str) -> Result<Answer, RequestError> {
+        let index = self.container(id)?;
+        let container = &mut self.containers[index];
+        if let Some(file) = &mut container.log.file {
+            file.reopen().map_err(|source| RequestError::Log {
+                id: id.to_owned(),
+                source,
+            })?;
+        } else if !container.is_alive() {
+            return Err(container.wrong_state());
+        }
+        done()
+    }
+
+    fn open_root(&mut self, id: &str) -> Result<Answer, RequestError> {
+        let container = &self.containers[self.container(id)?];
+        container.require_running()?;
+        let alive = || {
+            agent_sys::signal::send(container.pidfd.as_fd(), 0)
+                .map_err(RequestError::kernel("finding the process", id))
+        };
+        // The id can belong to another process only if this one has been reaped in between.
+        alive()?;
+        let root = File::open(format!("/proc/{}/root", container.pid))
+            .map_err(RequestError::kernel("opening the root", id))?;
+        alive()?;
+        Ok((
+            reply::Result::Done(Done {}),
+            vec![(FdRole::RootDirectory, root.into())],
+        ))
+    }
+}

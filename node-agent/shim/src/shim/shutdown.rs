@@ -1,0 +1,111 @@
+//! The end of a sandbox: kill, wait, answer, go.
+
+use std::time::{Duration, Instant};
+
+use proto_shim::{Done, reply};
+
+use super::Shim;
+use crate::container::Phase;
+use crate::error::RequestError;
+
+/// How long processes that were killed may take to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether they have.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How far the end has come.
+#[derive(Debug, Default)]
+pub(crate) enum Shutdown {
+    /// Nobody has asked for it.
+    #[default]
+    No,
+    /// Everything was killed; what is left of it ends.
+    Ending {
+        /// The request to answer; `None` when its agent has gone.
+        request: Option<u64>,
+        next_look: Instant,
+        deadline: Instant,
+    },
+    /// All is done.
+    Over,
+}
+
+impl Shutdown {
+    pub(super) const fn is_over(&self) -> bool {
+        matches!(self, Self::Over)
+    }
+
+    pub(super) const fn is_asked_for(&self) -> bool {
+        !matches!(self, Self::No)
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::Ending { next_look, .. } => Some(*next_look),
+            Self::No | Self::Over => None,
+        }
+    }
+
+    pub(super) fn forget_request(&mut self) {
+        if let Self::Ending { request, .. } = self {
+            *request = None;
+        }
+    }
+}
+
+impl Shim {
+    /// Begins the end.
+    pub(super) fn shut_down(&mut self, request: u64) {
+        let now = Instant::now();
+        self.shutdown = Shutdown::Ending {
+            request: Some(request),
+            next_look: now,
+            deadline: now + PATIENCE,
+        };
+        for container in self.containers.iter().filter(|container| container.is_alive()) {
+            container.kill();
+        }
+        self.check_shutdown(now);
+    }
+
+    /// Looks whether everything has ended.
+    pub(super) fn check_shutdown(&mut self, now: Instant) {
+        let Shutdown::Ending {
+            request, deadline, ..
+        } = self.shutdown
+        else {
+            return;
+        };
+        let left = self
+            .containers
+            .iter()
+            .filter(|container| !matches!(container.phase, Phase::Exited(_)))
+            .count();
+        let sessions = self.sessions.iter().any(|session| !session.ended);
+        if left == 0 && !sessions {
+            self.shutdown = Shutdown::Over;
+            if let Some(request) = request {
+                self.reply(request, reply::Result::Done(Done {}), Vec::new());
+            }
+            return;
+        }
+        if now < deadline {
+            for container in self.containers.iter().filter(|container| container.is_alive()) {
+                container.kill();
+            }
+            self.shutdown = Shutdown::Ending {
+                request,
+                next_look: now + LOOK,
+                deadline,
+            };
+            return;
+        }
+        // Something does not die (a disk that hangs): stay its keeper, and let the agent decide.
+        self.shutdown = Shutdown::No;
+        if let Some(request) = request {
+            let error = RequestError::Shutdown { count: left };
+            self.reply(request, reply::Result::Error((&error).into()), Vec::new());
+        }
+    }
+}
