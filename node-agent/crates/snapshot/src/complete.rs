@@ -11,9 +11,8 @@ use agent_sys::rootdir::{self, RootDir};
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
 };
-use rustix::io::Errno;
 
-use crate::apply::{Applied, PendingLink};
+use crate::apply::Applied;
 use crate::merged::{Found, Stack, is_hidden};
 
 /// What could not be completed.
@@ -31,8 +30,8 @@ pub(crate) fn complete(
     applied: &Applied,
     below: &Stack,
 ) -> Result<(), Incomplete> {
-    for link in &applied.links {
-        complete_link(layer, link, below)?;
+    for (path, target) in &applied.links {
+        complete_link(layer, path, target, below)?;
     }
     for path in &applied.implied {
         complete_directory(layer, path, below)
@@ -54,14 +53,17 @@ fn complete_directory(layer: &RootDir, path: &[u8], below: &Stack) -> io::Result
     copy_attributes(from.as_fd(), to.as_fd(), &found.stat)
 }
 
-fn complete_link(layer: &RootDir, link: &PendingLink, below: &Stack) -> Result<(), Incomplete> {
-    let failed = |error| Incomplete::Io(link.path.clone(), error);
-    let Some(placeholder) = Placeholder::find(layer, link).map_err(failed)? else {
-        return Ok(());
-    };
-    let unusable = || Incomplete::Target(link.path.clone(), link.target.clone());
-    let hidden = target_hidden(layer, &link.target).map_err(failed)?;
-    let found = below.find(&link.target).map_err(failed)?;
+fn complete_link(
+    layer: &RootDir,
+    path: &[u8],
+    target: &[u8],
+    below: &Stack,
+) -> Result<(), Incomplete> {
+    let failed = |error| Incomplete::Io(path.to_vec(), error);
+    let unusable = || Incomplete::Target(path.to_vec(), target.to_vec());
+    let placeholder = Placeholder::open(layer, path).map_err(failed)?;
+    let hidden = target_hidden(layer, target).map_err(failed)?;
+    let found = below.find(target).map_err(failed)?;
     let found = found.filter(|_| !hidden).ok_or_else(unusable)?;
     match file_type(&found.stat) {
         FileType::RegularFile => placeholder.become_copy(&found).map_err(failed),
@@ -91,27 +93,18 @@ struct Placeholder {
 }
 
 impl Placeholder {
-    /// Finds the placeholder of `link`, unless a later entry took its place.
-    fn find(layer: &RootDir, link: &PendingLink) -> io::Result<Option<Self>> {
-        let cut = link.path.iter().rposition(|b| *b == b'/');
-        let (parent, name) = match cut {
-            Some(cut) => (&link.path[..cut], &link.path[cut + 1..]),
-            None => (&b""[..], &link.path[..]),
+    fn open(layer: &RootDir, path: &[u8]) -> io::Result<Self> {
+        let (parent, name) = match path.iter().rposition(|b| *b == b'/') {
+            Some(cut) => (&path[..cut], &path[cut + 1..]),
+            None => (&b""[..], path),
         };
-        let parent = match layer.open_plain(parent, OFlags::RDONLY | OFlags::DIRECTORY) {
-            Ok(parent) => parent,
-            Err(_) => return Ok(None),
-        };
-        let stat = match rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Err(Errno::NOENT) => return Ok(None),
-            other => other?,
-        };
-        let same = stat.st_ino == link.inode && file_type(&stat) == FileType::RegularFile;
-        Ok(same.then(|| Self {
+        let parent = layer.open_plain(parent, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let stat = rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        Ok(Self {
             parent,
             name: name.to_vec(),
             only_name: stat.st_nlink == 1,
-        }))
+        })
     }
 
     /// Fills the file itself, so that further links to it are links still.

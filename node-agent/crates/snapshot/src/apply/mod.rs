@@ -11,6 +11,7 @@ mod name;
 mod node;
 mod tree;
 
+use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::os::fd::AsFd;
 
@@ -23,22 +24,10 @@ pub(crate) use self::error::ApplyError;
 pub use self::error::Refusal;
 use self::error::{During, Failure};
 use self::name::Place;
-use self::node::Spot;
-use self::tree::{Former, Tree, look};
+use self::tree::{Former, Spot, Tree, look};
 use crate::archive::{ArchiveError, ArchiveReader, Entry, Kind};
 use crate::delete::Trash;
 use crate::limits::{Limit, Limits};
-
-/// A hard link to something the layer itself does not have.
-#[derive(Debug, Clone)]
-pub(crate) struct PendingLink {
-    /// The placeholder, by canonical path.
-    pub path: Vec<u8>,
-    /// Its inode: if another one is there later, a later entry replaced it.
-    pub inode: u64,
-    /// What to look for in the layers below.
-    pub target: Vec<u8>,
-}
 
 /// What was made of an archive.
 #[derive(Debug, Default)]
@@ -46,7 +35,9 @@ pub(crate) struct Applied {
     pub inodes: u64,
     /// Directories that the archive does not describe, by canonical path.
     pub implied: Vec<Vec<u8>>,
-    pub links: Vec<PendingLink>,
+    /// Empty files that stand for hard links to something the layer itself does not have: their
+    /// canonical path, and what to look for in the layers below.
+    pub links: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Whether nothing of the layers below shows through the root.
     pub opaque: bool,
 }
@@ -57,7 +48,6 @@ pub(crate) struct Applier<'a> {
     tree: Tree<'a>,
     limits: &'a Limits,
     umask: u32,
-    links: Vec<PendingLink>,
     opaque: bool,
     entries: u64,
     bytes: u64,
@@ -76,7 +66,6 @@ pub(crate) fn apply<R: BufRead>(
         tree: Tree::new(root, trash, limits),
         limits,
         umask,
-        links: Vec::new(),
         opaque: false,
         entries: 0,
         bytes: 0,
@@ -92,7 +81,7 @@ pub(crate) fn apply<R: BufRead>(
     Ok(Applied {
         inodes: applier.tree.inodes,
         implied,
-        links: applier.links,
+        links: applier.tree.links,
         opaque: applier.opaque,
     })
 }

@@ -1,24 +1,17 @@
 //! Making what is no directory: files, symlinks, hard links, devices, fifos.
 
 use std::io::BufRead;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::Applier;
 use super::attributes::{Attributes, mode};
 use super::error::{During, Failure, Refusal};
 use super::name::{Place, join};
-use super::tree::{Former, Parent, Tree, look};
-use super::{Applier, PendingLink};
+use super::tree::{Former, Parent, Spot, Tree, look};
 use crate::archive::{ArchiveReader, Entry, EntryName, Extent, Kind};
-
-/// Where an entry goes.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Spot<'a> {
-    pub parent: &'a Parent,
-    pub name: &'a [u8],
-}
 
 /// Runs `make`; if something is in the way, removes that and runs it once more.
 fn replacing<T>(
@@ -120,50 +113,41 @@ impl Applier<'_> {
             (Former::Directory, _) => Err(refuse("a directory")),
             (Former::Whiteout, _) => Err(refuse("deleted in the same layer")),
             (Former::Other, Some(parent)) => self.link_to(spot, &parent, &name),
-            _ => self.placeholder(spot, entry, join(&directory, &name)),
+            _ => self.placeholder(spot, join(&directory, &name)),
         }
     }
 
     fn link_to(&mut self, spot: Spot<'_>, parent: &Parent, name: &[u8]) -> Result<(), Failure> {
         let link = || rustix::fs::linkat(parent, name, spot.parent, spot.name, AtFlags::empty());
         match link() {
-            Err(Errno::EXIST) => {}
-            other => return other.during("linked"),
+            // Replacing a name by a link to itself would lose the file.
+            Err(Errno::EXIST) if is_same(parent, name, spot)? => return Ok(()),
+            Err(Errno::EXIST) => {
+                self.tree.vacate(spot.parent, spot.name)?;
+                link().during("linked")?;
+            }
+            other => other.during("linked")?,
         }
-        // Replacing a name by a link to itself would lose the file.
-        if inode(parent.as_fd(), name)? == inode(spot.parent.as_fd(), spot.name)? {
-            return Ok(());
-        }
-        self.tree.vacate(spot.parent, spot.name)?;
-        link().during("linked")
+        // A link to a placeholder waits for the same file below.
+        let waits = self.tree.links.get(&join(&parent.path, name)).cloned();
+        waits.map_or(Ok(()), |target| self.tree.wait_for(spot, target))
     }
 
-    fn placeholder(
-        &mut self,
-        spot: Spot<'_>,
-        entry: &Entry,
-        target: Vec<u8>,
-    ) -> Result<(), Failure> {
+    fn placeholder(&mut self, spot: Spot<'_>, target: Vec<u8>) -> Result<(), Failure> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let file: OwnedFd = replacing(&mut self.tree, spot, "created", || {
+        replacing(&mut self.tree, spot, "created", || {
             rustix::fs::openat(spot.parent, spot.name, flags, Mode::RUSR)
         })?;
-        let inode = rustix::fs::fstat(&file).during("looked up")?.st_ino;
-        let path = join(&spot.parent.path, spot.name);
-        self.tree
-            .charge(path.len() + target.len() + entry.name.len().min(200) + 96)?;
-        self.links.push(PendingLink {
-            path,
-            inode,
-            target,
-        });
-        Ok(())
+        self.tree.wait_for(spot, target)
     }
 }
 
-fn inode(dir: BorrowedFd<'_>, name: &[u8]) -> Result<u64, Failure> {
-    let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).during("looked up")?;
-    Ok(stat.st_ino)
+fn is_same(parent: &Parent, name: &[u8], spot: Spot<'_>) -> Result<bool, Failure> {
+    let inode = |dir: &Parent, name: &[u8]| {
+        let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW);
+        Ok::<_, Failure>(stat.during("looked up")?.st_ino)
+    };
+    Ok(inode(parent, name)? == inode(spot.parent, spot.name)?)
 }
 
 /// Writes the entry's data straight out of the stream's buffers.

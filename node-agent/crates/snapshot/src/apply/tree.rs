@@ -33,6 +33,13 @@ impl AsFd for Parent {
     }
 }
 
+/// Where an entry goes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Spot<'a> {
+    pub parent: &'a Parent,
+    pub name: &'a [u8],
+}
+
 /// What was in the way of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Former {
@@ -52,6 +59,8 @@ pub(super) struct Tree<'a> {
     open: HashMap<Vec<u8>, Rc<Parent>>,
     /// By canonical path; `None` for those that the archive only implies.
     attributes: BTreeMap<Vec<u8>, Option<Attributes>>,
+    /// Placeholders by canonical path, with what they wait for.
+    pub(super) links: BTreeMap<Vec<u8>, Vec<u8>>,
     weight: usize,
     /// Inodes made and still there, the root among them.
     pub(super) inodes: u64,
@@ -65,6 +74,7 @@ impl<'a> Tree<'a> {
             limits,
             open: HashMap::new(),
             attributes: BTreeMap::from([(Vec::new(), None)]),
+            links: BTreeMap::new(),
             weight: 0,
             inodes: 1,
         }
@@ -198,31 +208,36 @@ impl<'a> Tree<'a> {
             let trashed = self.trash.take(parent.as_fd(), name).during("replaced")?;
             let deleted = self.trash.delete(&trashed).during("replaced")?;
             self.inodes = self.inodes.saturating_sub(deleted);
-            self.forget(&join(&parent.path, name));
         } else if former != Former::Nothing {
             let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW);
             let last_name = stat.during("replaced")?.st_nlink == 1;
             rustix::fs::unlinkat(parent, name, AtFlags::empty()).during("replaced")?;
             self.inodes = self.inodes.saturating_sub(last_name.into());
         }
+        self.forget(&join(&parent.path, name));
         // Ways that led through what is gone lead elsewhere now.
         self.open.clear();
         Ok(())
     }
 
-    /// Drops the attributes noted for a directory and all below it.
+    /// Notes a placeholder for a hard link to `target`, which the layers below have.
+    pub(super) fn wait_for(&mut self, spot: Spot<'_>, target: Vec<u8>) -> Result<(), Failure> {
+        let path = join(&spot.parent.path, spot.name);
+        self.charge(path.len() + target.len() + 160)?;
+        self.links.insert(path, target);
+        Ok(())
+    }
+
+    /// Drops what was noted for a path and all below it. By path, as the inode that is freed may
+    /// well be the next one's.
     fn forget(&mut self, path: &[u8]) {
-        let below = join(path, b"");
-        let children = self.attributes.range(below.clone()..);
-        let mut gone: Vec<_> = children
-            .map(|(child, _)| child.clone())
-            .take_while(|child| child.starts_with(&below))
-            .collect();
-        gone.push(path.to_vec());
-        for path in gone {
-            if let Some(former) = self.attributes.remove(&path) {
-                self.weight = self.weight.saturating_sub(weigh(&path, former.as_ref()));
+        for gone in subtree(&self.attributes, path) {
+            if let Some(former) = self.attributes.remove(&gone) {
+                self.weight = self.weight.saturating_sub(weigh(&gone, former.as_ref()));
             }
+        }
+        for gone in subtree(&self.links, path) {
+            self.links.remove(&gone);
         }
     }
 
@@ -246,6 +261,18 @@ impl<'a> Tree<'a> {
         }
         Ok(implied)
     }
+}
+
+/// Returns the keys that are `path` or lie below it.
+fn subtree<T>(map: &BTreeMap<Vec<u8>, T>, path: &[u8]) -> Vec<Vec<u8>> {
+    let below = join(path, b"");
+    let children = map.range(below.clone()..).map(|(child, _)| child);
+    let mut keys: Vec<_> = children
+        .take_while(|child| child.starts_with(&below))
+        .cloned()
+        .collect();
+    keys.extend(map.contains_key(path).then(|| path.to_vec()));
+    keys
 }
 
 /// Says what is called `name` in `dir`.

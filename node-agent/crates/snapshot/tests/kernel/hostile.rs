@@ -1,1 +1,506 @@
-//! To come.
+//! Layers made to do harm. Test names carry the row of the list of known attacks they belong to.
+
+use std::path::Path;
+
+use agent_snapshot::{Limits, UnpackError};
+use agent_types::{Classify, ErrorKind};
+use tar::EntryType;
+
+use crate::build::{Tar, gzip, header};
+use crate::node::{Node, chain_of, listing};
+
+/// Unpacks `tar`, which must be refused with a message that contains all of `parts`, leave nothing
+/// behind, and not be blamed on this node.
+fn refused(tar: &[u8], parts: &[&str]) {
+    let node = Node::new();
+    let error = node.unpack(tar).unwrap_err();
+    let text = chain_of(&error);
+    for part in parts {
+        assert!(text.contains(part), "{part:?} is not in {text:?}");
+    }
+    assert_ne!(error.kind(), ErrorKind::Internal, "{text}");
+    node.assert_nothing_left();
+}
+
+/// A file outside the snapshots that attacks aim at.
+struct Victim {
+    _dir: tempfile::TempDir,
+    path: std::path::PathBuf,
+    before: Vec<String>,
+}
+
+impl Victim {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().to_owned();
+        std::fs::write(path.join("secret"), b"untouched").unwrap();
+        let before = listing(&path);
+        Self {
+            _dir: dir,
+            path,
+            before,
+        }
+    }
+
+    fn name(&self) -> &str {
+        self.path.to_str().unwrap()
+    }
+
+    fn assert_untouched(&self) {
+        assert_eq!(listing(&self.path), self.before);
+    }
+}
+
+#[test]
+fn hostile_13_no_entry_leads_outside() {
+    let victim = Victim::new();
+    let outside = victim.name();
+    let up = format!("{}{outside}", "../".repeat(15));
+    let secret = format!("{outside}/secret");
+    let attacks = [
+        Tar::new()
+            .symlink("l", outside)
+            .file("l/secret", b"overwritten"),
+        Tar::new()
+            .symlink("l", &up)
+            .file("l/secret", b"overwritten"),
+        Tar::new().file(&format!("{up}/secret"), b"overwritten"),
+        Tar::new().file(&secret, b"overwritten"),
+        Tar::new().symlink("l", &secret).file("l", b"overwritten"),
+        Tar::new()
+            .symlink("l", &secret)
+            .owned(EntryType::Regular, "l", 0o777, 1, 1),
+        Tar::new()
+            .symlink("l", outside)
+            .owned(EntryType::Directory, "l", 0o777, 1, 1),
+        Tar::new()
+            .symlink("l", outside)
+            .owned(EntryType::Directory, "l/", 0o777, 1, 1),
+        Tar::new()
+            .symlink("l", outside)
+            .owned(EntryType::Directory, "l/.", 0o777, 1, 1),
+        Tar::new()
+            .symlink("l", outside)
+            .owned(EntryType::Directory, "l/x/..", 0o777, 1, 1),
+        Tar::new().symlink("l", outside).file("l/.wh.secret", b""),
+        Tar::new().symlink("l", outside).file("l/.wh..wh..opq", b""),
+        Tar::new()
+            .symlink("a", outside)
+            .symlink("b", "a")
+            .dir("b")
+            .file("a/secret", b"x"),
+        Tar::new()
+            .symlink("a", "b")
+            .symlink("b", outside)
+            .file("a/secret", b"x"),
+        Tar::new()
+            .dir("d")
+            .symlink("d", outside)
+            .file("d/secret", b"x"),
+        Tar::new().symlink(".", outside).file("secret", b"x"),
+    ];
+    for attack in attacks {
+        let node = Node::new();
+        // Whether it is refused or lands inside, the victim does not notice.
+        drop(node.unpack(&attack.end()));
+        victim.assert_untouched();
+        node.assert_nothing_left();
+    }
+}
+
+#[test]
+fn hostile_13_a_hard_link_takes_no_file_of_the_hosts() {
+    let victim = Victim::new();
+    let secret = format!("{}/secret", victim.name());
+    let up = format!("{}{secret}", "../".repeat(15));
+    for target in [&secret, &up] {
+        let node = Node::new();
+        let unpacked = node
+            .unpack(&Tar::new().hard_link("h", target).end())
+            .unwrap();
+        let chain = agent_snapshot::ChainId::new(None, unpacked.diff_id());
+        let error = node.snapshots.commit(unpacked, &chain, None).unwrap_err();
+        assert!(chain_of(&error).contains("no usable target"), "{error}");
+        node.assert_nothing_left();
+    }
+    let node = Node::new();
+    let tar = Tar::new()
+        .symlink("l", victim.name())
+        .hard_link("h", "l/secret")
+        .end();
+    let unpacked = node.unpack(&tar).unwrap();
+    let chain = agent_snapshot::ChainId::new(None, unpacked.diff_id());
+    node.snapshots.commit(unpacked, &chain, None).unwrap_err();
+    victim.assert_untouched();
+}
+
+#[test]
+fn hostile_13_layers_unpacked_side_by_side_cannot_meet() {
+    let victim = Victim::new();
+    let node = Node::new();
+    let attack = |n: usize| {
+        let mut tar = Tar::new();
+        for i in 0..50 {
+            tar = tar.dir("x").file("x/secret", b"in");
+            tar = tar
+                .symlink("x", victim.name())
+                .file("x/secret", &[u8::try_from(n).unwrap(); 9]);
+            tar = tar
+                .file("x", &[0; 600])
+                .symlink("x", "..")
+                .file(&format!("x/{i}"), b"");
+        }
+        tar.end()
+    };
+    std::thread::scope(|scope| {
+        for n in 0..4 {
+            let (node, attack) = (&node, &attack);
+            scope.spawn(move || drop(node.unpack(&attack(n))));
+        }
+    });
+    victim.assert_untouched();
+    node.assert_nothing_left();
+}
+
+#[test]
+fn hostile_14_sizes_that_disagree_smuggle_nothing() {
+    let inner = Tar::new().file("smuggled", b"x").cut();
+    let length = inner.len().to_string();
+    let node = Node::new();
+    // The pax size covers what a reader of the plain header would take for entries.
+    let mut zero = header(EntryType::Regular, "cover", 0);
+    zero.set_size(0);
+    let tar = Tar::new()
+        .pax(&[("size", length.as_bytes())])
+        .raw(zero, &inner)
+        .end();
+    let root = node.path(&node.layer(&tar, None));
+    assert_eq!(std::fs::read(root.join("cover")).unwrap(), inner);
+    assert!(!root.join("smuggled").exists());
+    // The size of an extended header is its own, not that of a pax header before it.
+    let name = "long-name\0";
+    let mut long = header(EntryType::GNULongName, "x", name.len() as u64);
+    long.set_mode(0);
+    let tar = Tar::new()
+        .pax(&[("size", b"3")])
+        .raw(long, name.as_bytes())
+        .file("short", b"abc")
+        .end();
+    let root = node.path(&node.layer(&tar, None));
+    assert_eq!(std::fs::read(root.join("long-name")).unwrap(), b"abc");
+    // A size hidden behind a newline inside an attribute.
+    let tar = Tar::new()
+        .pax(&[("SCHILY.xattr.user.x", b"\n13 size=1024\n")])
+        .file("plain", b"abc")
+        .file("next", b"n")
+        .end();
+    let root = node.path(&node.layer(&tar, None));
+    assert_eq!(std::fs::read(root.join("plain")).unwrap(), b"abc");
+    assert!(root.join("next").exists());
+}
+
+#[test]
+fn hostile_14_what_readers_disagree_on_is_refused() {
+    let with_size = |kind| {
+        let mut header = header(kind, "e", 512);
+        header.as_old_mut().linkname[0] = b't';
+        Tar::new().raw(header, &[0; 512]).end()
+    };
+    refused(
+        &with_size(EntryType::Directory),
+        &["\"e\"", "directory with 512 bytes"],
+    );
+    refused(
+        &with_size(EntryType::Symlink),
+        &["\"e\"", "symlink with 512 bytes"],
+    );
+    refused(&with_size(EntryType::Fifo), &["fifo with 512 bytes"]);
+    refused(
+        &Tar::new().pax(&[("size", b"9")]).dir("e").end(),
+        &["directory with 9 bytes"],
+    );
+    refused(
+        &Tar::new()
+            .pax(&[("path", b"a")])
+            .pax(&[("path", b"b")])
+            .file("c", b"")
+            .end(),
+        &["two of a kind"],
+    );
+    let long = header(EntryType::GNULongName, "x", 2);
+    refused(
+        &Tar::new()
+            .pax(&[("path", b"a")])
+            .raw(long, b"b\0")
+            .file("c", b"")
+            .end(),
+        &["naming it differently"],
+    );
+    refused(
+        &Tar::new().pax(&[("path", b"a")]).end(),
+        &["followed by nothing"],
+    );
+    refused(
+        &Tar::new()
+            .bytes(&[0; 512])
+            .file("after-one-zero-block", b"")
+            .end(),
+        &["single zero block"],
+    );
+    let global = b"12 size=512\n";
+    let header_g = header(EntryType::XGlobalHeader, "g", global.len() as u64);
+    refused(
+        &Tar::new().raw(header_g, global).file("a", b"").end(),
+        &["\"size\" is malformed"],
+    );
+    for flag in [b'V', b'M', b'D', b'X', b'z', 0xff] {
+        let odd = header(EntryType::new(flag), "odd", 0);
+        refused(&Tar::new().raw(odd, b"").end(), &["odd", "type flag"]);
+    }
+}
+
+#[test]
+fn hostile_14_fields_that_are_no_numbers_are_refused() {
+    let change = |edit: fn(&mut tar::Header)| {
+        let mut header = header(EntryType::Regular, "named", 3);
+        edit(&mut header);
+        Tar::new().raw(header, b"abc").end()
+    };
+    let negative = change(|h| h.as_old_mut().size = [0xff; 12]);
+    refused(&negative, &["\"named\"", "size is not a usable number"]);
+    let huge = change(|h| h.as_old_mut().size = *b"\x80\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff");
+    refused(&huge, &["size is not a usable number"]);
+    refused(
+        &change(|h| h.as_old_mut().size = *b"0000000000x\0"),
+        &["size"],
+    );
+    refused(&change(|h| h.as_old_mut().mode = *b"rw-r--r-"), &["mode"]);
+    // chown(2) takes the largest number for "leave as it is".
+    refused(&change(|h| h.set_uid(u64::from(u32::MAX))), &["owner"]);
+    refused(&change(|h| h.set_gid(1 << 32)), &["group"]);
+    let mut wrong = Tar::new().file("sum", b"").end();
+    wrong[0] ^= 1;
+    refused(&wrong, &["checksum"]);
+    refused(&[b'x'; 2000], &["checksum"]);
+    refused(
+        &Tar::new().pax(&[("uid", b"-1")]).file("p", b"").end(),
+        &["pax record \"uid\" is malformed"],
+    );
+    refused(
+        &Tar::new().device(EntryType::Char, "dev", 1 << 20, 0).end(),
+        &["device number"],
+    );
+}
+
+#[test]
+fn names_that_no_file_can_have_are_refused() {
+    let long = "n".repeat(256);
+    let named = |name: &[u8]| Tar::new().pax(&[("path", name)]).file("x", b"").end();
+    refused(&named(long.as_bytes()), &["256 bytes, more than 255"]);
+    refused(&named(&b"ab/".repeat(1400)), &["more than 4095"]);
+    refused(&named(b"a\0b"), &["\"path\" is malformed"]);
+    refused(
+        &Tar::new().file("a/.wh...", b"").end(),
+        &["whiteout that names no file"],
+    );
+    refused(
+        &Tar::new().file(".wh.", b"").end(),
+        &["whiteout that names no file"],
+    );
+    refused(
+        &Tar::new().file(".wh.a/b", b"").end(),
+        &["below the name of a whiteout"],
+    );
+    refused(&Tar::new().symlink("s", "").end(), &["without a target"]);
+    refused(
+        &Tar::new().symlink("./", "x").end(),
+        &["root can only be a directory"],
+    );
+    refused(
+        &Tar::new().file("f", b"").file("f/x", b"").end(),
+        &["\"f/x\"", "\"f\", on the way to it, is not a directory"],
+    );
+    refused(
+        &Tar::new()
+            .symlink("a", "b")
+            .symlink("b", "a")
+            .file("a/x", b"")
+            .end(),
+        &["too many symbolic links"],
+    );
+    refused(
+        &Tar::new().dir("d").hard_link("h", "d").end(),
+        &["which is a directory"],
+    );
+    refused(
+        &Tar::new().file(".wh.f", b"").hard_link("h", "f").end(),
+        &["deleted in the same layer"],
+    );
+    // What a terminal would obey is shown, not sent.
+    refused(
+        &Tar::new().file("a\x1b[2J\n/.wh.", b"").end(),
+        &["\\u{1b}[2J\\n"],
+    );
+}
+
+#[test]
+fn attributes_that_steer_the_overlay_are_refused() {
+    for name in [
+        "trusted.overlay.opaque",
+        "trusted.overlay.redirect",
+        "trusted.overlay.metacopy",
+        "trusted.overlay.overlay.opaque",
+        "user.overlay.whiteout",
+    ] {
+        let key = format!("SCHILY.xattr.{name}");
+        for entry in [Tar::file as fn(Tar, &str, &[u8]) -> Tar, |tar, name, _| {
+            tar.dir(name)
+        }] {
+            let tar = Tar::new().pax(&[(&*key, b"y")]);
+            refused(&entry(tar, "e", b"").end(), &[name, "overlay"]);
+        }
+    }
+}
+
+/// Every cut of an archive is noticed, by the archive itself or, between two entries, by the
+/// digest; every cut of a compressed one by the decoder.
+#[test]
+fn hostile_14_a_layer_cut_anywhere_is_noticed() {
+    let node = Node::new();
+    let whole = Tar::new()
+        .pax(&[("path", b"long"), ("SCHILY.xattr.user.a", b"v")])
+        .file("short", &[7; 700])
+        .dir("d")
+        .symlink("d/l", "t")
+        .file(".wh.gone", b"")
+        .end();
+    let diff_id = node.unpack(&whole).unwrap().diff_id().clone();
+    for cut in 0..whole.len() {
+        match node.unpack(&whole[..cut]) {
+            Ok(unpacked) => {
+                assert!(cut % 512 == 0 || cut > whole.len() - 1024, "{cut}");
+                assert_ne!(unpacked.diff_id(), &diff_id);
+            }
+            Err(error) => assert!(
+                matches!(error, UnpackError::Archive { .. }),
+                "{cut}: {error}"
+            ),
+        }
+    }
+    node.assert_nothing_left();
+    let zipped = gzip(&whole);
+    for cut in 4..zipped.len() {
+        let error = node.unpack(&zipped[..cut]).unwrap_err();
+        assert!(
+            matches!(error, UnpackError::Damaged { .. }),
+            "{cut}: {error}"
+        );
+    }
+    let last = zipped.len() - 1;
+    for flipped in [10, 20, last - 6, last] {
+        let mut damaged = zipped.clone();
+        damaged[flipped] ^= 0x40;
+        node.unpack(&damaged).unwrap_err();
+    }
+    node.assert_nothing_left();
+}
+
+#[test]
+fn hostile_16_caps_hold() {
+    let limits = |edit: fn(&mut Limits)| {
+        let mut limits = Limits::default();
+        edit(&mut limits);
+        limits
+    };
+    let node = Node::new();
+    let check = |tar: &[u8], limits: &Limits, part: &str| {
+        let error = node.snapshots.unpack(tar, None, limits).unwrap_err();
+        let text = chain_of(&error);
+        assert!(text.contains(part), "{part:?} is not in {text:?}");
+        assert!(
+            matches!(
+                error.kind(),
+                ErrorKind::ResourceExhausted | ErrorKind::InvalidArgument
+            ),
+            "{text}"
+        );
+        node.assert_nothing_left();
+    };
+    let files = (0..20)
+        .fold(Tar::new(), |tar, n| tar.file(&format!("f{n}"), &[0; 2000]))
+        .end();
+    check(
+        &files,
+        &limits(|l| l.bytes = 20_000),
+        "more than 20000 bytes",
+    );
+    check(&files, &limits(|l| l.entries = 19), "more than 19 entries");
+    let zeros = gzip(&Tar::new().file("z", &vec![0; 4 << 20]).end());
+    let few = limits(|l| (l.ratio, l.ratio_from) = (100, 1 << 20));
+    check(&zeros, &few, "becomes more than 100");
+    let dirs = (0..200)
+        .fold(Tar::new(), |tar, n| tar.dir(&format!("d{n}")))
+        .end();
+    check(
+        &dirs,
+        &limits(|l| l.directories = 10_000),
+        "need more than 10000 bytes",
+    );
+    let value = vec![b'v'; 2 << 20];
+    let large = Tar::new().pax(&[("comment", &value)]).file("f", b"").end();
+    check(&large, &Limits::default(), "more than 1048576");
+    let mut sparse = header(EntryType::GNUSparse, "hole", 0);
+    sparse.as_gnu_mut().unwrap().set_real_size(1 << 40);
+    check(
+        &Tar::new().raw(sparse, b"").end(),
+        &Limits::default(),
+        "bytes unpacked",
+    );
+    let mut windowed = zstd::stream::Encoder::new(Vec::new(), 1).unwrap();
+    windowed.window_log(27).unwrap();
+    std::io::Write::write_all(&mut windowed, &files).unwrap();
+    check(
+        &windowed.finish().unwrap(),
+        &Limits::default(),
+        "zstd layer is damaged",
+    );
+}
+
+/// Trees deeper than a path may be long, as a build can make them step by step.
+#[test]
+fn what_is_deep_is_counted_and_deleted_with_few_descriptors() {
+    let node = Node::new();
+    let key = "deep".parse().unwrap();
+    let writable = node.snapshots.prepare(&key, None).unwrap();
+    let upper = node.snapshots.base().join(&writable.upper);
+    let mut dir = std::fs::File::open(upper).unwrap();
+    for _ in 0..3000 {
+        rustix::fs::mkdirat(&dir, "d", rustix::fs::Mode::RWXU).unwrap();
+        let flags = rustix::fs::OFlags::DIRECTORY;
+        dir = rustix::fs::openat(&dir, "d", flags, rustix::fs::Mode::empty())
+            .unwrap()
+            .into();
+    }
+    drop(dir);
+    let usage = node.snapshots.usage(&key).unwrap();
+    assert!(!usage.complete && usage.inodes > 200);
+    node.snapshots.remove(&key).unwrap();
+    assert!(node.snapshots.sweep().unwrap() >= 3000);
+    node.assert_nothing_left();
+}
+
+#[test]
+fn hostile_28_only_root_reaches_a_layer() {
+    use std::os::unix::fs::MetadataExt;
+    let node = Node::new();
+    let tar = Tar::new()
+        .owned(EntryType::Regular, "suid", 0o4755, 0, 0)
+        .end();
+    node.layer(&tar, None);
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().mode() & 0o7777;
+    let base = node.snapshots.base();
+    assert_eq!(mode(base), 0o700);
+    for child in ["l", "i", "c", "staging", "trash"] {
+        assert_eq!(mode(&base.join(child)), 0o700, "{child}");
+    }
+}

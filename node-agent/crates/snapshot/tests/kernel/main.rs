@@ -1,4 +1,5 @@
 //! The snapshots on a real file system, as root.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod apply;
 mod build;
