@@ -6,11 +6,11 @@
 #![allow(
     missing_debug_implementations,
     unreachable_pub,
-    clippy::allow_attributes_without_reason,
     clippy::struct_excessive_bools,
     clippy::doc_markdown,
     clippy::large_enum_variant,
     clippy::too_many_lines,
+    clippy::allow_attributes_without_reason,
     reason = "generated code"
 )]
 

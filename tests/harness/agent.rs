@@ -15,13 +15,10 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::cri::{Cri, channel};
-use crate::leak::{self, Leftovers};
+use crate::leak::{Scope, Traces};
 use crate::process::{self, Process};
 use crate::slot::Slot;
 use crate::wait;
-
-/// The variable that marks an agent's processes, and those they start.
-const MARK: &str = "NODE_AGENT_TEST_MARK";
 
 /// How much of a log is shown.
 const LOG_TAIL: usize = 64 << 10;
@@ -64,7 +61,6 @@ pub struct Agent {
     directory: TempDir,
     socket: PathBuf,
     child: Option<Child>,
-    before: Leftovers,
 }
 
 impl Agent {
@@ -89,7 +85,6 @@ impl Agent {
             .tempdir()
             .context("make the agent's directory")?;
         let slot = Slot::take()?;
-        let before = leak::snapshot(&slot.names(), directory.path())?;
         let socket = directory.path().join("agent.sock");
         let mut agent = Self {
             options,
@@ -97,13 +92,9 @@ impl Agent {
             socket,
             directory,
             child: None,
-            before,
         };
-        ensure!(
-            agent.before.is_empty(),
-            "an earlier run left: {:#?}",
-            agent.before
-        );
+        let earlier = agent.scope().traces()?;
+        ensure!(earlier.is_empty(), "an earlier run left: {earlier:#?}");
         std::fs::write(agent.file("config.toml"), agent.configuration())
             .context("write the configuration")?;
         std::fs::create_dir(agent.file("logs")).context("make the directory for pods' logs")?;
@@ -132,7 +123,6 @@ impl Agent {
             .arg(self.state())
             .arg("--listen")
             .arg(format!("unix://{}", self.socket.display()))
-            .env(MARK, self.mark())
             .envs(self.options.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -240,12 +230,7 @@ impl Agent {
 
     /// Returns the launcher and the shims, those of earlier daemons too.
     pub fn helpers(&self) -> Result<Vec<Process>> {
-        let marked = |pid| process::variable(pid, MARK).is_some_and(|mark| mark == self.mark());
-        let all = process::all()?;
-        Ok(all
-            .into_iter()
-            .filter(|one| one.pid != self.pid() && one.state != 'Z' && marked(one.pid))
-            .collect())
+        self.scope().helpers()
     }
 
     /// Returns what the agent wrote to its log so far, the last of it.
@@ -256,29 +241,36 @@ impl Agent {
         String::from_utf8_lossy(tail).into_owned()
     }
 
-    /// Returns what is on the machine now that carries this agent's names.
-    pub fn leftovers(&self) -> Result<Leftovers> {
-        leak::snapshot(&self.slot.names(), self.directory.path())
+    /// Returns where to look for what this agent has on the machine.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        let daemon = self.child.as_ref().map(Child::id);
+        Scope {
+            names: self.slot.names(),
+            directory: self.directory.path().to_owned(),
+            daemon,
+        }
     }
 
-    /// Ends the agent and removes everything that carries its names.
+    /// Ends the agent in order; fails if anything is left but its bridge and table, which go now.
     pub fn finish(mut self) -> Result<()> {
         if self.child.is_some() {
             self.terminate()?;
         }
-        self.clear()
-    }
-
-    fn clear(&self) -> Result<()> {
-        for helper in self.helpers()? {
-            // It may have ended meanwhile.
-            let _ = kill(Pid::from_raw(helper.pid.cast_signed()), Signal::SIGKILL);
-        }
-        leak::clear(&self.slot.names())
-    }
-
-    fn mark(&self) -> String {
-        self.directory.path().display().to_string()
+        let scope = self.scope();
+        wait::until("nothing is left", || {
+            let left = scope.of_sandboxes(&scope.traces()?, &Traces::new());
+            let left: Traces = left
+                .into_iter()
+                .filter(|line| !line.starts_with("cgroup "))
+                .collect();
+            if left.is_empty() {
+                Ok(Some(()))
+            } else {
+                bail!("left: {left:#?}")
+            }
+        })?;
+        scope.clear()
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -319,7 +311,7 @@ impl Drop for Agent {
             self.directory.path().display(),
             self.log()
         );
-        if let Err(error) = self.clear() {
+        if let Err(error) = self.scope().clear() {
             eprintln!("the agent could not be cleared away: {error:?}");
         }
     }

@@ -1,5 +1,7 @@
-//! What an agent left behind: everything on the machine that carries its names.
+//! What an agent has on the machine: everything that carries its names, one line each, without
+//! anything that differs from run to run.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -9,95 +11,165 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::command;
-use crate::process;
+use crate::process::{self, Process};
 use crate::slot::Names;
 use crate::wait;
 
-/// What was found, by kind.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Leftovers {
-    /// Mounts below the agent's directories, in any process's mount namespace.
-    pub mounts: Vec<String>,
-    /// The bridge, and links that are attached to it.
-    pub links: Vec<String>,
-    /// nftables tables.
-    pub tables: Vec<String>,
-    /// cgroup directories, the parent left out.
-    pub cgroups: Vec<PathBuf>,
-    /// Processes in those cgroups, or whose working directory or program is below the agent's directories.
-    pub processes: Vec<String>,
-    /// Sockets and other files in the state directory that belong to a sandbox.
-    pub sandboxes: Vec<PathBuf>,
+/// What was found.
+pub type Traces = BTreeSet<String>;
+
+/// Where to look.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    /// The names that only this agent uses.
+    pub names: Names,
+    /// The directory that holds its root and its state.
+    pub directory: PathBuf,
+    /// The daemon, if it runs.
+    pub daemon: Option<u32>,
 }
 
-impl Leftovers {
-    /// Returns whether nothing was found.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+impl Scope {
+    /// Looks for mounts, links, tables, cgroups and processes.
+    pub fn traces(&self) -> Result<Traces> {
+        let mut found = self.mounts();
+        found.extend(
+            links(&self.names)?
+                .iter()
+                .map(|link| format!("link {link}")),
+        );
+        found.extend(
+            tables(&self.names)?
+                .iter()
+                .map(|table| format!("table {table}")),
+        );
+        let cgroups = cgroups(&self.names);
+        found.extend(
+            cgroups
+                .iter()
+                .map(|path| format!("cgroup {}", path.display())),
+        );
+        found.extend(self.processes(&cgroups)?);
+        Ok(found)
     }
-}
 
-/// Looks for everything that carries the names.
-pub fn snapshot(names: &Names, directory: &Path) -> Result<Leftovers> {
-    let cgroups = cgroups(names);
-    Ok(Leftovers {
-        mounts: mounts(directory),
-        links: links(names)?,
-        tables: tables(names)?,
-        processes: processes(&cgroups, directory)?,
-        cgroups: cgroups
+    /// Returns which of the traces belong to sandboxes, given those of an idle agent.
+    #[must_use]
+    pub fn of_sandboxes(&self, traces: &Traces, idle: &Traces) -> Traces {
+        // Made with the first sandbox, and kept for the next.
+        let kept = [
+            format!("link {}", self.names.bridge),
+            format!("table inet {}", self.names.table),
+        ];
+        let shims = format!("/{}/_shims", self.names.cgroup);
+        let rest = traces.difference(idle).filter(|line| !kept.contains(line));
+        rest.filter(|line| !(line.starts_with("cgroup ") && line.ends_with(&shims)))
+            .cloned()
+            .collect()
+    }
+
+    /// Returns the launcher and the shims, those of earlier daemons too.
+    pub fn helpers(&self) -> Result<Vec<Process>> {
+        let directory = self.directory.display().to_string();
+        let is_ours = |one: &Process| {
+            one.command.contains("launcher --root ") && one.command.contains(&directory)
+        };
+        Ok(process::all()?
             .into_iter()
-            .filter(|path| !path.ends_with(&names.cgroup))
-            .collect(),
-        sandboxes: Vec::new(),
-    })
-}
+            .filter(|one| one.state != 'Z' && is_ours(one))
+            .collect())
+    }
 
-/// Removes everything that carries the names; for the end of a test, whatever it left.
-pub fn clear(names: &Names) -> Result<()> {
-    for directory in cgroups(names) {
-        for pid in members(&directory) {
-            // It may have ended meanwhile.
-            let _ = kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
+    /// Removes everything; for the end of a test, whatever it left.
+    pub fn clear(&self) -> Result<()> {
+        for helper in self.helpers()? {
+            end(helper.pid);
+        }
+        for directory in cgroups(&self.names) {
+            members(&directory).into_iter().for_each(end);
+        }
+        for directory in cgroups(&self.names) {
+            wait::until("a cgroup is removed", || {
+                match std::fs::remove_dir(&directory) {
+                    Ok(()) => Ok(Some(())),
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Some(())),
+                    Err(error) => {
+                        Err(error).with_context(|| format!("remove {}", directory.display()))
+                    }
+                }
+            })?;
+        }
+        for link in links(&self.names)? {
+            // Its peer may have taken it along.
+            let _ = command::output(Command::new("ip").args(["link", "delete", &link]));
+        }
+        for table in tables(&self.names)? {
+            command::run(
+                Command::new("nft")
+                    .args(["delete", "table"])
+                    .args(table.split(' ')),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Returns the mounts below the directory in any mount namespace, without their ids.
+    fn mounts(&self) -> Traces {
+        let needle = self.directory.display().to_string();
+        let mut found = Traces::new();
+        let mut namespaces = BTreeSet::new();
+        for one in process::all().unwrap_or_default() {
+            let namespace = std::fs::read_link(format!("/proc/{}/ns/mnt", one.pid));
+            if namespace.is_ok_and(|link| !namespaces.insert(link)) {
+                continue;
+            }
+            let text =
+                std::fs::read_to_string(format!("/proc/{}/mountinfo", one.pid)).unwrap_or_default();
+            for line in text.lines().filter(|line| line.contains(&needle)) {
+                let fields: Vec<&str> = line.split(' ').collect();
+                let place = fields.get(3..5).unwrap_or_default().join(" ");
+                let kind = line.split(" - ").nth(1).unwrap_or_default();
+                found.insert(format!("mount {place} {kind}"));
+            }
+        }
+        found
+    }
+
+    /// Returns the helpers, the processes in the cgroups, and those that stand or run below the directory.
+    fn processes(&self, cgroups: &[PathBuf]) -> Result<Traces> {
+        let inside: Vec<u32> = cgroups.iter().flat_map(|cgroup| members(cgroup)).collect();
+        let helpers = self.helpers()?;
+        let below = |pid: u32, link: &str| {
+            std::fs::read_link(format!("/proc/{pid}/{link}"))
+                .is_ok_and(|target| target.starts_with(&self.directory))
+        };
+        let mut found: Traces = helpers
+            .iter()
+            .map(|one| self.role(one).to_owned())
+            .collect();
+        for one in process::all()?.iter().filter(|one| one.state != 'Z') {
+            let known = helpers.iter().any(|helper| helper.pid == one.pid);
+            if !known
+                && (inside.contains(&one.pid) || below(one.pid, "cwd") || below(one.pid, "exe"))
+            {
+                found.insert(format!("process {} {}", one.name, one.command));
+            }
+        }
+        Ok(found)
+    }
+
+    fn role(&self, helper: &Process) -> &'static str {
+        if self.daemon == Some(helper.parent) {
+            "launcher"
+        } else {
+            "shim"
         }
     }
-    for directory in cgroups(names) {
-        wait::until("a cgroup is removed", || {
-            match std::fs::remove_dir(&directory) {
-                Ok(()) => Ok(Some(())),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Some(())),
-                Err(error) => Err(error).with_context(|| format!("remove {}", directory.display())),
-            }
-        })?;
-    }
-    for link in links(names)? {
-        // Its peer may have taken it along.
-        let _ = command::output(Command::new("ip").args(["link", "delete", &link]));
-    }
-    for table in tables(names)? {
-        let mut delete = Command::new("nft");
-        command::run(delete.arg("delete").arg("table").args(table.split(' ')))?;
-    }
-    Ok(())
 }
 
-fn mounts(directory: &Path) -> Vec<String> {
-    let needle = directory.display().to_string();
-    let mut found: Vec<String> = process::all()
-        .unwrap_or_default()
-        .iter()
-        .filter_map(|one| std::fs::read_to_string(format!("/proc/{}/mountinfo", one.pid)).ok())
-        .flat_map(|text| {
-            text.lines()
-                .filter(|line| line.contains(&needle))
-                .map(str::to_owned)
-                .collect::<Vec<_>>()
-        })
-        .collect();
-    found.sort();
-    found.dedup();
-    found
+fn end(pid: u32) {
+    // It may have ended meanwhile.
+    let _ = kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
 }
 
 fn links(names: &Names) -> Result<Vec<String>> {
@@ -148,19 +220,4 @@ fn directories(of: &Path) -> Vec<PathBuf> {
 fn members(directory: &Path) -> Vec<u32> {
     let text = std::fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
     text.lines().filter_map(|line| line.parse().ok()).collect()
-}
-
-fn processes(cgroups: &[PathBuf], directory: &Path) -> Result<Vec<String>> {
-    let inside: Vec<u32> = cgroups.iter().flat_map(|cgroup| members(cgroup)).collect();
-    let all = process::all()?;
-    let below = |pid: u32, link: &str| {
-        std::fs::read_link(format!("/proc/{pid}/{link}"))
-            .is_ok_and(|target| target.starts_with(directory))
-    };
-    let ours = all.iter().filter(|one| one.state != 'Z');
-    let ours = ours
-        .filter(|one| inside.contains(&one.pid) || below(one.pid, "cwd") || below(one.pid, "exe"));
-    Ok(ours
-        .map(|one| format!("{} {} {}", one.pid, one.name, one.command))
-        .collect())
 }

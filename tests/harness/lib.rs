@@ -8,11 +8,14 @@
 pub mod agent;
 pub mod command;
 pub mod cri;
+pub mod ctl;
 pub mod http;
 pub mod image;
 pub mod leak;
+pub mod node;
 pub mod pod;
 pub mod process;
+pub mod proxy;
 pub mod registry;
 pub mod slot;
 pub mod wait;

@@ -7,13 +7,12 @@ mod service;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use harness::cri::Cri;
 use harness::process;
 use harness::registry::Registry;
 use tempfile::TempDir;
 
 use crate::cgroups;
-use crate::cli::{Cli, External, Known, PeerSpec};
+use crate::cli::{Cli, Known, PeerSpec};
 use crate::cycle::Pods;
 use agent::AgentPeer;
 use containerd::{Containerd, Runtime};
