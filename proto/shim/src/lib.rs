@@ -6,6 +6,7 @@
 #![allow(
     missing_debug_implementations,
     unreachable_pub,
+    clippy::struct_excessive_bools,
     reason = "generated code"
 )]
 
