@@ -9,7 +9,6 @@ use agent_types::ExecId;
 use prost::Message as _;
 use proto_shim::request::Call;
 use proto_shim::{FromShim, MAX_MESSAGE, Request, from_shim, reply};
-use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
@@ -60,8 +59,8 @@ impl Connection {
         reader: FrameReader,
         pidfd: OwnedFd,
     ) -> Result<Self, HandshakeError> {
-        let pidfd = AsyncFd::register_with_interest(pidfd, Interest::READABLE)
-            .map_err(|source| HandshakeError::Socket { source })?;
+        let pidfd =
+            handshake::watch(pidfd).map_err(|source| HandshakeError::Socket { source })?;
         let (events, received) = mpsc::unbounded_channel();
         let (gone, is_gone) = watch::channel(false);
         let shared = Arc::new(Shared {

@@ -17,6 +17,15 @@ use crate::report::{ContainerReport, Ready};
 /// A socket that the runtime watches.
 pub(crate) type Socket = AsyncFd<OwnedFd>;
 
+/// Has the runtime watch a descriptor.
+#[expect(
+    deprecated,
+    reason = "unsound only for types whose AsRawFd lies; an OwnedFd's does not, and the successor is unsafe to call"
+)]
+pub(crate) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::new(fd)
+}
+
 /// Returns two connected sockets, the first for this process.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;

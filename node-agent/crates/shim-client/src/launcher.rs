@@ -108,7 +108,7 @@ impl Launcher {
         let id = || spec.id.clone();
         let descriptors = |source| LaunchError::Descriptors { id: id(), source };
         let (ours, theirs) = handshake::pair().map_err(descriptors)?;
-        let socket = Socket::register(ours).map_err(descriptors)?;
+        let socket = handshake::watch(ours).map_err(descriptors)?;
         let (mut request, mut fds) = convert::launch(spec).map_err(descriptors)?;
         fds.push((FdRole::AgentSocket, theirs));
         let (roles, fds): (Vec<_>, Vec<_>) = fds.into_iter().unzip();
@@ -165,7 +165,7 @@ impl Process {
             .stderr(Stdio::null())
             .spawn()
             .map_err(spawn)?;
-        let socket = Socket::register(ours).map_err(spawn)?;
+        let socket = handshake::watch(ours).map_err(spawn)?;
         let mut process = Self {
             child,
             socket,

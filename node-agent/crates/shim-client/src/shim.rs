@@ -73,7 +73,7 @@ impl Shim {
                 Err(errno) => return Err(connect(errno.into())),
             }
         };
-        let socket = Socket::register(socket).map_err(connect)?;
+        let socket = handshake::watch(socket).map_err(connect)?;
         let mut writer = FrameWriter::new(wire::MAX_MESSAGE);
         let hello = wire::Request {
             id: 0,
