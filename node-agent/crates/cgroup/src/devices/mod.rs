@@ -204,6 +204,12 @@ impl DeviceRules {
         Self { rules }
     }
 
+    /// Parses allowing rules in the kernel's words, to be applied in order.
+    pub fn from_spec<S: AsRef<str>>(lines: &[S]) -> Result<Self, DeviceRuleError> {
+        let rules: Result<Vec<_>, _> = lines.iter().map(|line| line.as_ref().parse()).collect();
+        Ok(Self { rules: rules? })
+    }
+
     /// Returns the rules of a privileged container: everything.
     #[must_use]
     pub fn all() -> Self {
