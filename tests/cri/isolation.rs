@@ -1,0 +1,380 @@
+//! What a container sees, and what it may do.
+
+use anyhow::Result;
+use harness::image::{Image, LayerBuilder, default_config};
+use harness::node::Node;
+use proto::cri::{
+    Capability, Device, LinuxContainerSecurityContext, Mount, MountPropagation, NamespaceMode,
+    SecurityProfile, security_profile::ProfileType,
+};
+use tonic::Code;
+
+fn with_context(
+    node: &Node,
+    name: &str,
+    line: &str,
+    change: impl FnOnce(&mut LinuxContainerSecurityContext),
+) -> proto::cri::ContainerConfig {
+    let mut config = node.container_config(name, &["/bin/sh", "-c", line]);
+    change(
+        config
+            .linux
+            .get_or_insert_default()
+            .security_context
+            .get_or_insert_default(),
+    );
+    config
+}
+
+#[tokio::test]
+async fn containers_share_what_their_sandbox_shares() -> Result<()> {
+    let node = Node::start().await?;
+    let sandbox = node.sandbox("pod").await?;
+    let one = node.run(&sandbox, "one", &["/bin/pause"]).await?;
+    let two = node.run(&sandbox, "two", &["/bin/pause"]).await?;
+    for (namespace, shared) in [
+        ("net", true),
+        ("ipc", true),
+        ("uts", true),
+        ("pid", false),
+        ("mnt", false),
+        ("cgroup", false),
+    ] {
+        let line = format!("readlink /proc/1/ns/{namespace}");
+        let (first, second) = (node.exec(&one, &line).await?, node.exec(&two, &line).await?);
+        let host = std::fs::read_link(format!("/proc/self/ns/{namespace}"))?
+            .display()
+            .to_string();
+        assert_eq!(first == second, shared, "{namespace}");
+        assert_ne!(first.trim(), host, "{namespace} is the host's");
+    }
+    assert_eq!(node.exec(&one, "cat /proc/1/comm").await?.trim(), "pause");
+    assert_eq!(
+        node.exec(&one, "echo shared >/dev/shm/file; cat /dev/shm/file")
+            .await?,
+        "shared\n"
+    );
+    assert_eq!(node.exec(&two, "cat /dev/shm/file").await?, "shared\n");
+    node.finish().await
+}
+
+#[tokio::test]
+async fn a_shared_pid_namespace_has_a_reaper_and_its_main_processes() -> Result<()> {
+    let node = Node::start().await?;
+    let mut config = node.sandbox_config("pod");
+    let context = config
+        .linux
+        .get_or_insert_default()
+        .security_context
+        .get_or_insert_default();
+    context.namespace_options.get_or_insert_default().pid = NamespaceMode::Pod.into();
+    let sandbox = node.sandbox_of(config).await?;
+    let share = |context: &mut LinuxContainerSecurityContext| {
+        context.namespace_options.get_or_insert_default().pid = NamespaceMode::Pod.into();
+    };
+    let one = node
+        .run_of(&sandbox, &with_context(&node, "one", "exec pause", share))
+        .await?;
+    let two = node
+        .run_of(
+            &sandbox,
+            &with_context(&node, "two", "exec sleep 1000", share),
+        )
+        .await?;
+    let seen = node.exec(&one, "ps -o comm | sort | tr '\\n' ' '").await?;
+    assert!(seen.contains("pause") && seen.contains("sleep"), "{seen}");
+    // Orphans go to the reaper, and are reaped.
+    node.exec(
+        &one,
+        "sh -c 'sleep 0.01 & exit'; sleep 0.3; ! ps -o stat | grep -q Z",
+    )
+    .await?;
+    node.cri.stop_container(&two, 0).await?;
+    assert_eq!(node.exec(&one, "echo alive").await?, "alive\n");
+    // Nothing of the reaper is reachable.
+    for path in ["/proc/1/root/", "/proc/1/fd/", "/proc/1/cwd/"] {
+        assert_eq!(
+            node.exec(&one, &format!("ls {path} 2>/dev/null | wc -l"))
+                .await?
+                .trim(),
+            "0",
+            "{path}"
+        );
+    }
+    node.finish().await
+}
+
+#[tokio::test]
+async fn the_hosts_pid_namespace_is_given_where_asked() -> Result<()> {
+    let node = Node::start().await?;
+    let mut config = node.sandbox_config("pod");
+    let context = config
+        .linux
+        .get_or_insert_default()
+        .security_context
+        .get_or_insert_default();
+    context.namespace_options.get_or_insert_default().pid = NamespaceMode::Node.into();
+    let sandbox = node.sandbox_of(config).await?;
+    let host = |context: &mut LinuxContainerSecurityContext| {
+        context.namespace_options.get_or_insert_default().pid = NamespaceMode::Node.into();
+    };
+    let id = node
+        .run_of(&sandbox, &with_context(&node, "main", "exec pause", host))
+        .await?;
+    let ours = std::fs::read_link("/proc/self/ns/pid")?
+        .display()
+        .to_string();
+    assert_eq!(
+        node.exec(&id, "readlink /proc/self/ns/pid").await?.trim(),
+        ours
+    );
+    node.cri.stop_container(&id, 10).await?;
+    node.finish().await
+}
+
+#[tokio::test]
+async fn proc_sys_and_dev_are_as_the_runtime_specification_says() -> Result<()> {
+    let node = Node::start().await?;
+    let sandbox = node.sandbox("pod").await?;
+    let id = node.run(&sandbox, "main", &["/bin/pause"]).await?;
+    for line in [
+        "test -c /dev/null && test -c /dev/zero && test -c /dev/full && test -c /dev/random && test -c /dev/urandom && test -c /dev/tty",
+        "test $(readlink /dev/fd) = /proc/self/fd && test $(readlink /dev/stdin) = /proc/self/fd/0 && test -e /dev/ptmx",
+        "mount | grep -q '^proc on /proc type proc (rw,nosuid,nodev,noexec'",
+        "mount | grep -q '^sysfs on /sys type sysfs (ro,nosuid,nodev,noexec'",
+        "mount | grep ' on /dev type tmpfs (rw,nosuid'",
+        "mount | grep -q ' on /dev/pts type devpts (rw,nosuid,noexec'",
+        "mount | grep -q ' on /dev/mqueue type mqueue (rw,nosuid,nodev,noexec'",
+        "mount | grep -q ' on /dev/shm type tmpfs (rw,nosuid,nodev,noexec'",
+        // Masked.
+        "! cat /proc/kcore | head -c 1 | grep -q . && test -z \"$(cat /proc/timer_list)\" && test -z \"$(ls /proc/acpi 2>/dev/null)\"",
+        "test -z \"$(ls /sys/firmware)\"",
+        // Read-only.
+        "! sh -c 'echo 1 >/proc/sys/kernel/domainname' 2>/dev/null && ! sh -c 'echo h >/proc/sysrq-trigger' 2>/dev/null",
+        "! mkdir /sys/fs/cgroup/new 2>/dev/null && ! mkdir /sys/fs/cgroup/memory/new 2>/dev/null",
+        "echo writable >/tmp/file",
+    ] {
+        node.exec(&id, line).await?;
+    }
+    node.finish().await
+}
+
+#[tokio::test]
+async fn capabilities_are_the_default_set_more_or_less() -> Result<()> {
+    let node = Node::start().await?;
+    let sandbox = node.sandbox("pod").await?;
+    let line = "grep -E '^Cap(Inh|Prm|Eff|Bnd|Amb)' /proc/self/status | cut -f2 | tr '\\n' ' '";
+    // chown dac_override fowner fsetid kill setgid setuid setpcap net_bind_service net_raw sys_chroot mknod audit_write setfcap
+    let default = "00000000a80425fb";
+    let none = "0000000000000000";
+    let (_, text) = node.shell(&sandbox, "default", line).await?;
+    assert_eq!(
+        text.trim(),
+        format!("{none} {default} {default} {default} {none}")
+    );
+    let change = |context: &mut LinuxContainerSecurityContext| {
+        context.capabilities = Some(Capability {
+            add_capabilities: vec!["NET_ADMIN".to_owned(), "CAP_SYS_TIME".to_owned()],
+            drop_capabilities: vec!["ALL".to_owned()],
+            ..Capability::default()
+        });
+    };
+    let (_, text) = node
+        .shell_of(&sandbox, &with_context(&node, "chosen", line, change))
+        .await?;
+    let chosen = "0000000002001000";
+    assert_eq!(
+        text.trim(),
+        format!("{none} {chosen} {chosen} {chosen} {none}")
+    );
+    let unknown = |context: &mut LinuxContainerSecurityContext| {
+        context.capabilities = Some(Capability {
+            add_capabilities: vec!["SYS_NONSENSE".to_owned()],
+            ..Default::default()
+        });
+    };
+    let config = with_context(&node, "unknown", line, unknown);
+    let refused = node
+        .cri
+        .create_container(&sandbox.id, &config, &sandbox.config)
+        .await
+        .err();
+    assert_eq!(
+        refused.map(|status| status.code()),
+        Some(Code::InvalidArgument)
+    );
+    node.finish().await
+}
+
+#[tokio::test]
+async fn privileges_seccomp_and_read_only_roots_follow_the_request() -> Result<()> {
+    let node = Node::start().await?;
+    let mut config = node.sandbox_config("pod");
+    config
+        .linux
+        .get_or_insert_default()
+        .security_context
+        .get_or_insert_default()
+        .privileged = true;
+    let sandbox = node.sandbox_of(config).await?;
+    let line = "grep -E '^(NoNewPrivs|Seccomp):' /proc/self/status | cut -f2 | tr '\\n' ' '; touch /file 2>/dev/null; echo $?; touch /sys/x 2>/dev/null; mount -t tmpfs none /tmp 2>/dev/null; echo $?";
+    let run = async |name: &str, change: fn(&mut LinuxContainerSecurityContext)| {
+        node.shell_of(&sandbox, &with_context(&node, name, line, change))
+            .await
+            .map(|(_, text)| text)
+    };
+    assert_eq!(run("plain", |_| {}).await?, "0 0 0\n1\n");
+    assert_eq!(
+        run("no-new-privileges", |context| context.no_new_privs = true).await?,
+        "1 0 0\n1\n"
+    );
+    assert_eq!(
+        run("read-only", |context| context.readonly_rootfs = true).await?,
+        "0 0 1\n1\n"
+    );
+    let default = |context: &mut LinuxContainerSecurityContext| {
+        context.seccomp = Some(SecurityProfile {
+            profile_type: ProfileType::RuntimeDefault.into(),
+            ..Default::default()
+        });
+    };
+    assert_eq!(run("seccomp", default).await?, "0 2 0\n1\n");
+    assert_eq!(
+        run("privileged", |context| context.privileged = true).await?,
+        "0 0 0\n0\n"
+    );
+    node.finish().await
+}
+
+#[tokio::test]
+async fn the_default_seccomp_profile_bites() -> Result<()> {
+    let node = Node::start().await?;
+    let sandbox = node.sandbox("pod").await?;
+    let default = |context: &mut LinuxContainerSecurityContext| {
+        context.seccomp = Some(SecurityProfile {
+            profile_type: ProfileType::RuntimeDefault.into(),
+            ..Default::default()
+        });
+    };
+    let line = "unshare -n true 2>&1 | grep -c 'not permitted'; unshare -m true 2>&1 | grep -c 'not permitted'; echo fine";
+    let config = with_context(&node, "main", line, default);
+    assert_eq!(
+        node.shell_of(&sandbox, &config).await?,
+        (0, "1\n1\nfine\n".to_owned())
+    );
+    node.finish().await
+}
+
+#[tokio::test]
+async fn paths_are_masked_and_read_only_as_asked() -> Result<()> {
+    let node = Node::start().await?;
+    let sandbox = node.sandbox("pod").await?;
+    let change = |context: &mut LinuxContainerSecurityContext| {
+        context.masked_paths = vec![
+            "/etc/passwd".to_owned(),
+            "/home".to_owned(),
+            "/no/such/path".to_owned(),
+        ];
+        context.readonly_paths = vec!["/var".to_owned(), "/no/such/path".to_owned()];
+    };
+    let line = "wc -c </etc/passwd; ls /home | wc -l; touch /var/file 2>/dev/null; echo $?; touch /etc/file; echo $?";
+    let (code, text) = node
+        .shell_of(&sandbox, &with_context(&node, "main", line, change))
+        .await?;
+    assert_eq!((code, text.as_str()), (0, "0\n0\n1\n0\n"));
+    node.finish().await
+}
+
+#[tokio::test]
+async fn volumes_are_mounted_as_asked() -> Result<()> {
+    let node = Node::start().await?;
+    let sandbox = node.sandbox("pod").await?;
+    let source = node.agent.directory().join("volume");
+    std::fs::create_dir(&source)?;
+    std::fs::write(source.join("file"), "from the host")?;
+    let mount = |path: &str, readonly| Mount {
+        container_path: path.to_owned(),
+        host_path: source.display().to_string(),
+        readonly,
+        ..Mount::default()
+    };
+    let line = "cat /rw/file; echo more >/rw/new; cat /ro/new; touch /ro/x 2>/dev/null; echo $?; cat /deep/in/file";
+    let mut config = node.container_config("main", &["/bin/sh", "-c", line]);
+    config.mounts = vec![
+        mount("/rw", false),
+        mount("/ro", true),
+        mount("/deep/in", false),
+    ];
+    assert_eq!(
+        node.shell_of(&sandbox, &config).await?,
+        (0, "from the hostmore\n1\nfrom the host\n".to_owned())
+    );
+    assert_eq!(std::fs::read_to_string(source.join("new"))?, "more\n");
+    let mut file = node.container_config("file", &["/bin/cat", "/etc/one"]);
+    file.mounts = vec![Mount {
+        container_path: "/etc/one".to_owned(),
+        host_path: source.join("file").display().to_string(),
+        ..Mount::default()
+    }];
+    assert_eq!(
+        node.shell_of(&sandbox, &file).await?,
+        (0, "from the host\n".to_owned())
+    );
+    let mut shared = node.container_config("shared", &["/bin/pause"]);
+    shared.mounts = vec![Mount {
+        propagation: MountPropagation::PropagationBidirectional.into(),
+        ..mount("/rw", false)
+    }];
+    let refused = node
+        .cri
+        .create_container(&sandbox.id, &shared, &sandbox.config)
+        .await
+        .err();
+    assert!(
+        refused.is_some(),
+        "the source of a bidirectional mount is not shared"
+    );
+    node.finish().await
+}
+
+#[tokio::test]
+async fn devices_are_those_asked_for() -> Result<()> {
+    let node = Node::start().await?;
+    let sandbox = node.sandbox("pod").await?;
+    let line = "head -c 4 /dev/mine | od -An -tx1; mknod /tmp/disk b 254 0 && head -c 1 /tmp/disk 2>&1 | grep -c 'not permitted'";
+    let mut config = node.container_config("main", &["/bin/sh", "-c", line]);
+    config.devices = vec![Device {
+        container_path: "/dev/mine".to_owned(),
+        host_path: "/dev/zero".to_owned(),
+        permissions: "r".to_owned(),
+    }];
+    assert_eq!(
+        node.shell_of(&sandbox, &config).await?,
+        (0, " 00 00 00 00\n1\n".to_owned())
+    );
+    node.finish().await
+}
+
+#[tokio::test]
+async fn a_containers_root_is_its_own_and_new() -> Result<()> {
+    let node = Node::start().await?;
+    let mut layer = LayerBuilder::new();
+    layer.file("etc/upper", b"upper", 0o640)?;
+    let image = node.registry.push(
+        "test/two:1",
+        &Image::busybox_with(vec![layer.gzip()?], &default_config())?,
+    )?;
+    node.cri.pull(&image).await?;
+    let sandbox = node.sandbox("pod").await?;
+    for name in ["one", "two"] {
+        let line = "test ! -e /mark && touch /mark && rm /etc/upper && test ! -e /etc/upper && stat -c %a /bin/busybox";
+        let mut config = node.container_config(name, &["/bin/sh", "-c", line]);
+        config.image = Some(harness::cri::image_spec(&image));
+        assert_eq!(
+            node.shell_of(&sandbox, &config).await?,
+            (0, "755\n".to_owned()),
+            "{name}"
+        );
+    }
+    node.finish().await
+}

@@ -1,0 +1,13 @@
+//! The CRI against a real kernel, a real registry and real images.
+#![forbid(unsafe_code)]
+
+mod container;
+mod exec;
+mod image;
+mod isolation;
+mod log;
+mod resources;
+mod sandbox;
+mod service;
+mod stop;
+mod user;

@@ -1,0 +1,249 @@
+//! Limits, what happens at them, and statistics.
+
+use anyhow::Result;
+use harness::node::Node;
+use proto::cri::{
+    ContainerStatsRequest, LinuxContainerResources, ListContainerStatsRequest,
+    UpdateContainerResourcesRequest,
+};
+use tonic::Code;
+
+const MIB: i64 = 1 << 20;
+
+/// Prints the memory limit, whichever version of cgroups this is.
+const MEMORY: &str =
+    "cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null || cat /sys/fs/cgroup/memory.max";
+const SHARES: &str =
+    "cat /sys/fs/cgroup/cpu/cpu.shares 2>/dev/null || cat /sys/fs/cgroup/cpu.weight";
+const QUOTA: &str =
+    "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us 2>/dev/null || cut -d' ' -f1 /sys/fs/cgroup/cpu.max";
+
+fn limited(
+    node: &Node,
+    name: &str,
+    command: &[&str],
+    resources: LinuxContainerResources,
+) -> proto::cri::ContainerConfig {
+    let mut config = node.container_config(name, command);
+    config.linux.get_or_insert_default().resources = Some(resources);
+    config
+}
+
+#[tokio::test]
+async fn limits_are_set_and_updated() -> Result<()> {
+    let node = Node::start().await?;
+    let sandbox = node.sandbox("pod").await?;
+    let resources = LinuxContainerResources {
+        memory_limit_in_bytes: 64 * MIB,
+        cpu_shares: 512,
+        cpu_quota: 50_000,
+        cpu_period: 100_000,
+        ..Default::default()
+    };
+    let id = node
+        .run_of(
+            &sandbox,
+            &limited(&node, "main", &["/bin/pause"], resources.clone()),
+        )
+        .await?;
+    assert_eq!(node.exec(&id, MEMORY).await?.trim(), (64 * MIB).to_string());
+    assert_eq!(node.exec(&id, QUOTA).await?.trim(), "50000");
+    assert!(["512", "20"].contains(&node.exec(&id, SHARES).await?.trim()));
+    let update = UpdateContainerResourcesRequest {
+        container_id: id.clone(),
+        linux: Some(LinuxContainerResources {
+            memory_limit_in_bytes: 128 * MIB,
+            cpu_quota: 70_000,
+            ..resources
+        }),
+        ..Default::default()
+    };
+    node.cri
+        .runtime
+        .clone()
+        .update_container_resources(update.clone())
+        .await?;
+    assert_eq!(
+        node.exec(&id, MEMORY).await?.trim(),
+        (128 * MIB).to_string()
+    );
+    assert_eq!(node.exec(&id, QUOTA).await?.trim(), "70000");
+    let seen = node
+        .cri
+        .container_status(&id)
+        .await?
+        .resources
+        .and_then(|all| all.linux)
+        .unwrap_or_default();
+    assert_eq!(
+        (seen.memory_limit_in_bytes, seen.cpu_quota, seen.cpu_shares),
+        (128 * MIB, 70_000, 512)
+    );
+    let unknown = UpdateContainerResourcesRequest {
+        container_id: "0123456789abcdef".repeat(4),
+        ..update
+    };
+    let refused = node
+        .cri
+        .runtime
+        .clone()
+        .update_container_resources(unknown)
+        .await
+        .err()
+        .map(|status| status.code());
+    assert_eq!(refused, Some(Code::NotFound));
+    node.finish().await
+}
+
+#[tokio::test]
+async fn who_takes_too_much_memory_is_oom_killed() -> Result<()> {
+    let node = Node::start().await?;
+    let sandbox = node.sandbox("pod").await?;
+    let resources = LinuxContainerResources {
+        memory_limit_in_bytes: 16 * MIB,
+        ..Default::default()
+    };
+    // `tail` keeps what it reads until a newline comes.
+    let command = ["/bin/sh", "-c", "exec tail /dev/zero"];
+    let id = node
+        .run_of(&sandbox, &limited(&node, "main", &command, resources))
+        .await?;
+    let status = node.exited(&id).await?;
+    assert_eq!(
+        (status.exit_code, status.reason.as_str()),
+        (137, "OOMKilled")
+    );
+    node.finish().await
+}
+
+#[tokio::test]
+async fn being_killed_is_not_taken_for_out_of_memory() -> Result<()> {
+    let node = Node::start().await?;
+    let sandbox = node.sandbox("pod").await?;
+    let resources = LinuxContainerResources {
+        memory_limit_in_bytes: 64 * MIB,
+        ..Default::default()
+    };
+    let id = node
+        .run_of(
+            &sandbox,
+            &limited(&node, "main", &["/bin/sleep", "1000"], resources),
+        )
+        .await?;
+    node.cri.stop_container(&id, 0).await?;
+    let status = node.cri.container_status(&id).await?;
+    assert_eq!((status.exit_code, status.reason.as_str()), (137, "Error"));
+    node.finish().await
+}
+
+#[tokio::test]
+async fn limits_that_cannot_be_are_refused_by_create() -> Result<()> {
+    let node = Node::start().await?;
+    let sandbox = node.sandbox("pod").await?;
+    for (name, resources) in [
+        (
+            "negative-memory",
+            LinuxContainerResources {
+                memory_limit_in_bytes: -5,
+                ..Default::default()
+            },
+        ),
+        (
+            "no-such-cpu",
+            LinuxContainerResources {
+                cpuset_cpus: "4000-5000".to_owned(),
+                ..Default::default()
+            },
+        ),
+        (
+            "cpus-that-are-no-list",
+            LinuxContainerResources {
+                cpuset_cpus: "0; rm -rf /".to_owned(),
+                ..Default::default()
+            },
+        ),
+        (
+            "tiny-period",
+            LinuxContainerResources {
+                cpu_period: 1,
+                cpu_quota: 1,
+                ..Default::default()
+            },
+        ),
+    ] {
+        let config = limited(&node, name, &["/bin/pause"], resources);
+        let refused = node
+            .cri
+            .create_container(&sandbox.id, &config, &sandbox.config)
+            .await
+            .err();
+        assert_eq!(
+            refused.map(|status| status.code()),
+            Some(Code::InvalidArgument),
+            "{name}"
+        );
+    }
+    node.finish().await
+}
+
+#[tokio::test]
+async fn statistics_tell_what_is_used() -> Result<()> {
+    let node = Node::start().await?;
+    let sandbox = node.sandbox("pod").await?;
+    let line = "head -c 3000000 /dev/zero >/tmp/file; i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; sleep 1000";
+    let id = node.run(&sandbox, "main", &["/bin/sh", "-c", line]).await?;
+    let mut runtime = node.cri.runtime.clone();
+    let stats = harness::wait::until_async("the writes are counted", || {
+        let (mut runtime, id) = (node.cri.runtime.clone(), id.clone());
+        async move {
+            let answer = runtime
+                .container_stats(ContainerStatsRequest { container_id: id })
+                .await?
+                .into_inner();
+            let stats = answer.stats.unwrap_or_default();
+            let written = stats
+                .writable_layer
+                .clone()
+                .and_then(|layer| layer.used_bytes)
+                .map_or(0, |bytes| bytes.value);
+            Ok((written >= 3_000_000).then_some(stats))
+        }
+    })
+    .await?;
+    assert_eq!(
+        stats.attributes.as_ref().map(|one| one.id.clone()),
+        Some(id.clone())
+    );
+    let cpu = stats.cpu.unwrap_or_default();
+    assert!(
+        cpu.timestamp > 0
+            && cpu
+                .usage_core_nano_seconds
+                .is_some_and(|used| used.value > 1_000_000),
+        "{cpu:?}"
+    );
+    let memory = stats.memory.unwrap_or_default();
+    assert!(
+        memory
+            .working_set_bytes
+            .is_some_and(|bytes| bytes.value > 0),
+        "{memory:?}"
+    );
+    let layer = stats.writable_layer.unwrap_or_default();
+    assert!(
+        layer.inodes_used.is_some_and(|inodes| inodes.value > 0),
+        "{layer:?}"
+    );
+    assert!(layer.fs_id.is_some_and(|id| !id.mountpoint.is_empty()));
+    let all = runtime
+        .list_container_stats(ListContainerStatsRequest { filter: None })
+        .await?
+        .into_inner()
+        .stats;
+    let ids: Vec<_> = all
+        .into_iter()
+        .filter_map(|one| Some(one.attributes?.id))
+        .collect();
+    assert_eq!(ids, [id]);
+    node.finish().await
+}

@@ -1,0 +1,183 @@
+//! What the agent says of itself.
+
+use anyhow::Result;
+use harness::cri::channel;
+use harness::node::Node;
+use proto::cri::{
+    AttachRequest, CgroupDriver, CheckpointContainerRequest, ExecRequest, GetEventsRequest,
+    ListMetricDescriptorsRequest, ListPodSandboxMetricsRequest, ListPodSandboxStatsRequest,
+    PodSandboxStatsRequest, PortForwardRequest, RuntimeConfigRequest, StatusRequest,
+    StreamContainersRequest, UpdatePodSandboxResourcesRequest, UpdateRuntimeConfigRequest,
+};
+use tonic::Code;
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+
+#[tokio::test]
+async fn version_status_and_runtime_config_are_answered() -> Result<()> {
+    let node = Node::start().await?;
+    let version = node.cri.version().await?;
+    assert_eq!(
+        (
+            version.version.as_str(),
+            version.runtime_api_version.as_str()
+        ),
+        ("0.1.0", "v1")
+    );
+    assert_eq!(version.runtime_name, "node-agent");
+    let status = node
+        .cri
+        .runtime
+        .clone()
+        .status(StatusRequest { verbose: true })
+        .await?
+        .into_inner();
+    let mut conditions: Vec<_> = status
+        .status
+        .unwrap_or_default()
+        .conditions
+        .into_iter()
+        .map(|one| (one.r#type, one.status))
+        .collect();
+    conditions.sort();
+    assert_eq!(
+        conditions,
+        [
+            ("NetworkReady".to_owned(), true),
+            ("RuntimeReady".to_owned(), true)
+        ]
+    );
+    let config = node
+        .cri
+        .runtime
+        .clone()
+        .runtime_config(RuntimeConfigRequest {})
+        .await?
+        .into_inner();
+    assert_eq!(
+        config.linux.map(|linux| linux.cgroup_driver()),
+        Some(CgroupDriver::Cgroupfs)
+    );
+    node.finish().await
+}
+
+#[tokio::test]
+async fn what_is_not_there_yet_is_unimplemented() -> Result<()> {
+    let node = Node::start().await?;
+    let mut runtime = node.cri.runtime.clone();
+    let codes = [
+        runtime
+            .exec(ExecRequest::default())
+            .await
+            .err()
+            .map(|status| status.code()),
+        runtime
+            .attach(AttachRequest::default())
+            .await
+            .err()
+            .map(|status| status.code()),
+        runtime
+            .port_forward(PortForwardRequest::default())
+            .await
+            .err()
+            .map(|status| status.code()),
+        runtime
+            .pod_sandbox_stats(PodSandboxStatsRequest::default())
+            .await
+            .err()
+            .map(|status| status.code()),
+        runtime
+            .list_pod_sandbox_stats(ListPodSandboxStatsRequest::default())
+            .await
+            .err()
+            .map(|status| status.code()),
+        runtime
+            .stream_containers(StreamContainersRequest::default())
+            .await
+            .err()
+            .map(|status| status.code()),
+        runtime
+            .get_container_events(GetEventsRequest {})
+            .await
+            .err()
+            .map(|status| status.code()),
+        runtime
+            .list_metric_descriptors(ListMetricDescriptorsRequest {})
+            .await
+            .err()
+            .map(|status| status.code()),
+        runtime
+            .list_pod_sandbox_metrics(ListPodSandboxMetricsRequest {})
+            .await
+            .err()
+            .map(|status| status.code()),
+        runtime
+            .checkpoint_container(CheckpointContainerRequest::default())
+            .await
+            .err()
+            .map(|status| status.code()),
+        runtime
+            .update_runtime_config(UpdateRuntimeConfigRequest::default())
+            .await
+            .err()
+            .map(|status| status.code()),
+        runtime
+            .update_pod_sandbox_resources(UpdatePodSandboxResourcesRequest::default())
+            .await
+            .err()
+            .map(|status| status.code()),
+    ];
+    assert_eq!(codes, [Some(Code::Unimplemented); 12]);
+    node.finish().await
+}
+
+#[tokio::test]
+async fn every_service_is_found_by_reflection() -> Result<()> {
+    let node = Node::start().await?;
+    let mut reflection = ServerReflectionClient::new(channel(node.agent.socket()).await?);
+    let request = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let mut answers = reflection
+        .server_reflection_info(tokio_stream::once(request))
+        .await?
+        .into_inner();
+    let answer = answers
+        .message()
+        .await?
+        .and_then(|answer| answer.message_response);
+    let Some(MessageResponse::ListServicesResponse(list)) = answer else {
+        anyhow::bail!("no list of services: {answer:?}");
+    };
+    let names: Vec<_> = list
+        .service
+        .into_iter()
+        .map(|service| service.name)
+        .collect();
+    for wanted in [
+        "agent.v1.Containers",
+        "agent.v1.Images",
+        "agent.v1.System",
+        "runtime.v1.ImageService",
+        "runtime.v1.RuntimeService",
+    ] {
+        assert!(
+            names.iter().any(|name| name == wanted),
+            "{wanted} is not among {names:?}"
+        );
+    }
+    node.finish().await
+}
+
+#[tokio::test]
+async fn the_socket_is_for_root_and_its_group_only() -> Result<()> {
+    use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+    let node = Node::start().await?;
+    let data = std::fs::metadata(node.agent.socket())?;
+    assert!(data.file_type().is_socket());
+    assert_eq!(format!("{:o}", data.permissions().mode() & 0o7777), "660");
+    node.finish().await
+}
