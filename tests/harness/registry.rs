@@ -12,26 +12,47 @@ use crate::http::{self, Response};
 use crate::image::{Image, OCI_INDEX, digest};
 use crate::wait;
 
+/// Who may use a registry started with [`Registry::start_private`].
+pub const USER: &str = "tester";
+/// Their password.
+pub const PASSWORD: &str = "secret";
+/// Both, as a registry keeps them.
+const PASSWORD_FILE: &str = "tester:$2b$04$jGEeK9inU8DpmSBCbZIVXuD6hemL6IWJfX7ezym4xfcFMmlzRdbDu\n";
+/// Both, as a header carries them.
+const AUTHORIZATION: &str = "Basic dGVzdGVyOnNlY3JldA==";
+
 /// A running registry; dropping it ends it and removes what it stored.
 #[derive(Debug)]
 pub struct Registry {
     child: Child,
     address: SocketAddr,
     directory: TempDir,
+    private: bool,
 }
 
 impl Registry {
     /// Starts a registry that anyone may read and write.
     pub fn start() -> Result<Self> {
-        Self::start_with("")
+        Self::start_with(false)
     }
 
-    /// Starts a registry with further lines in its configuration.
-    pub fn start_with(configuration: &str) -> Result<Self> {
+    /// Starts a registry that asks for [`USER`] and [`PASSWORD`].
+    pub fn start_private() -> Result<Self> {
+        Self::start_with(true)
+    }
+
+    fn start_with(private: bool) -> Result<Self> {
         let directory = tempfile::Builder::new()
             .prefix("registry-")
             .tempdir()
             .context("make the registry's directory")?;
+        let passwords = directory.path().join("passwords");
+        std::fs::write(&passwords, PASSWORD_FILE).context("write the registry's passwords")?;
+        let login = format!(
+            "auth:\n  htpasswd:\n    realm: test\n    path: {}\n",
+            passwords.display()
+        );
+        let configuration = if private { login } else { String::new() };
         let address = free_address()?;
         let file = directory.path().join("config.yml");
         let text = format!(
@@ -53,6 +74,7 @@ impl Registry {
             child,
             address,
             directory,
+            private,
         };
         wait::until("the registry answers", || {
             match http::request(address, "GET", "/v2/", &[], &[]) {
@@ -187,7 +209,11 @@ impl Registry {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Result<Response> {
-        http::request(self.address, method, target, headers, body)
+        let mut headers = headers.to_vec();
+        if self.private {
+            headers.push(("Authorization", AUTHORIZATION));
+        }
+        http::request(self.address, method, target, &headers, body)
     }
 
     fn log(&self) -> String {

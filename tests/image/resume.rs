@@ -1,0 +1,126 @@
+//! A pull that was cut off goes on where it was.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use harness::image::{Image, big_layer, default_config};
+use harness::node::Node;
+use harness::proxy::{Fault, Proxy, Seen};
+
+use crate::run_in;
+
+const CHECK: &str = "cat /data-1/large-* | wc -c; find /data-1 -name 'small-*' | wc -l";
+
+async fn node_with_large() -> Result<(Node, Proxy, Image)> {
+    let node = Node::start().await?;
+    let image = Image::busybox_with(vec![big_layer(1, 3 << 20)?], &default_config())?;
+    node.registry.push("test/large:1", &image)?;
+    let proxy = Proxy::start(&node.registry)?;
+    Ok((node, proxy, image))
+}
+
+/// Returns where the requests for a blob began.
+fn offsets(seen: &[Seen], digest: &str) -> Vec<usize> {
+    let asked = seen
+        .iter()
+        .filter(|one| one.is_blob() && one.target.contains(digest));
+    asked
+        .map(|one| {
+            let range = one
+                .header("range")
+                .and_then(|range| range.strip_prefix("bytes="));
+            range
+                .and_then(|range| range.split('-').next()?.parse().ok())
+                .unwrap_or(0)
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_connection_cut_at_any_byte_is_resumed() -> Result<()> {
+    let (node, proxy, image) = node_with_large().await?;
+    let (digest, size) = (image.blobs[1].digest.clone(), image.blobs[1].bytes.len());
+    for at in [0, 1, 511, 4096, size / 3, size / 2, size - 1, size] {
+        let mut cut = false;
+        let wanted = digest.clone();
+        proxy.break_with(move |seen| {
+            let first = !cut && seen.is_blob() && seen.target.contains(&wanted);
+            cut |= first;
+            first.then_some(Fault::CutAfter(at))
+        });
+        let reference = proxy.reference("test/large:1");
+        node.cri.pull(&reference).await?;
+        let asked = offsets(&proxy.take_seen(), &digest);
+        let wanted: &[usize] = if at == size { &[0] } else { &[0, at] };
+        assert_eq!(asked, wanted, "cut after {at} of {size} bytes");
+        let text = run_in(&node, &reference, CHECK).await?;
+        ensure!(
+            text.starts_with(&format!("{}\n", 4 * ((3 << 20) / 8))),
+            "cut after {at}: {text}"
+        );
+        node.cri.remove_image(&reference).await?;
+    }
+    node.finish().await
+}
+
+#[tokio::test]
+async fn a_pull_goes_on_after_the_daemon_was_killed() -> Result<()> {
+    let (mut node, proxy, image) = node_with_large().await?;
+    let (digest, size) = (image.blobs[1].digest.clone(), image.blobs[1].bytes.len());
+    proxy.break_with(|seen| {
+        seen.is_blob()
+            .then_some(Fault::Slow(16 << 10, Duration::from_millis(5)))
+    });
+    let reference = proxy.reference("test/large:1");
+    let call = tokio::spawn({
+        let (cri, reference) = (node.cri.clone(), reference.clone());
+        async move { cri.pull(&reference).await }
+    });
+    let root = node.agent.root();
+    harness::wait::until("a part of the layer is on disk", || {
+        let parts = crate::files(&root)?
+            .into_iter()
+            .filter_map(|file| Some(std::fs::metadata(file).ok()?.len()));
+        let part = (64 << 10)..(size as u64 - (256 << 10));
+        Ok(parts
+            .into_iter()
+            .any(|length| part.contains(&length))
+            .then_some(()))
+    })?;
+    node.agent.kill9()?;
+    assert!(call.await?.is_err());
+    proxy.mend();
+    let _ = proxy.take_seen();
+    node.agent.spawn_again()?;
+    node.agent.serving().await?;
+    node.cri = node.agent.cri().await?;
+    node.cri.pull(&reference).await?;
+    let asked = offsets(&proxy.take_seen(), &digest);
+    assert!(asked.len() == 1 && asked[0] > 0, "asked from {asked:?}");
+    run_in(&node, &reference, CHECK).await?;
+    node.finish().await
+}
+
+#[tokio::test]
+async fn a_pull_killed_at_many_moments_always_ends_well() -> Result<()> {
+    let (mut node, proxy, _) = node_with_large().await?;
+    proxy.break_with(|seen| {
+        seen.is_blob()
+            .then_some(Fault::Slow(256 << 10, Duration::from_millis(2)))
+    });
+    let reference = proxy.reference("test/large:1");
+    for delay in (0..120).step_by(12) {
+        let call = tokio::spawn({
+            let (cri, reference) = (node.cri.clone(), reference.clone());
+            async move { cri.pull(&reference).await }
+        });
+        tokio::time::sleep(Duration::from_millis(delay)).await;
+        node.restart().await?;
+        // It may have been done before the kill.
+        let _ = call.await?;
+        node.cri.pull(&reference).await?;
+        run_in(&node, &reference, CHECK).await?;
+        node.cri.remove_image(&reference).await?;
+    }
+    node.finish().await
+}
