@@ -127,6 +127,18 @@ impl Ingest {
         self.resumed
     }
 
+    /// Returns what the bytes received so far hash to.
+    #[must_use]
+    pub fn actual(&self) -> Digest {
+        self.hasher.clone().finish()
+    }
+
+    /// Returns how many bytes are still to come, at most.
+    #[must_use]
+    pub const fn missing(&self) -> u64 {
+        self.expected.limit().saturating_sub(self.offset)
+    }
+
     /// Opens the bytes received so far for reading from the first one.
     pub fn reader(&self) -> Result<File, IngestError> {
         let path = self.reservation.store.ingest_path(self.digest());

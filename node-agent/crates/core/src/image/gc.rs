@@ -1,0 +1,160 @@
+//! Garbage collection: what no image has a use for any more.
+
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError};
+
+use agent_snapshot::ChainId;
+use agent_types::{Digest, ImageId};
+
+use super::error::CollectError;
+use super::records::RecordsError;
+use super::remove::InUse;
+use super::sync::blocking;
+use super::{Images, Inner};
+
+/// What a collection has removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Images that were removed earlier and are no longer used.
+    pub images: Vec<ImageId>,
+    /// Layers.
+    pub layers: usize,
+    /// Blobs.
+    pub blobs: usize,
+}
+
+impl Images {
+    /// Deletes images that were removed while used and are not used any more, then layers and
+    /// blobs that no image refers to and no pull is making.
+    ///
+    /// To be called after a container is removed, and now and then. What cannot be removed now is
+    /// left for the next time.
+    pub async fn collect_garbage(&self, in_use: InUse<'_>) -> Result<Collected, CollectError> {
+        let mut collected = Collected::default();
+        {
+            let _changes = self.inner.changes.lock().await;
+            let all: Vec<_> = self.inner.catalog().all().cloned().collect();
+            for record in all
+                .iter()
+                .filter(|record| record.removed && !in_use(&record.id))
+            {
+                let forgotten = Arc::clone(&self.inner).forget(record.id.clone()).await;
+                forgotten.map_err(|source| CollectError::Record {
+                    id: record.id.clone(),
+                    source,
+                })?;
+                collected.images.push(record.id.clone());
+            }
+        }
+        for chain in self.unused_layers() {
+            collected.layers += usize::from(self.remove_layer(&chain).await);
+        }
+        for digest in self.unused_blobs().await? {
+            collected.blobs += usize::from(self.remove_blob(&digest).await);
+        }
+        if collected.layers > 0 {
+            let inner = Arc::clone(&self.inner);
+            // The layers have been moved aside; their files are deleted behind our back.
+            tokio::task::spawn_blocking(move || {
+                if let Err(error) = inner.snapshots.sweep() {
+                    tracing::warn!(error = %error, "removed layers not deleted");
+                }
+            });
+        }
+        Ok(collected)
+    }
+
+    /// Lists layers without an image, upper ones before those they stand on.
+    fn unused_layers(&self) -> Vec<ChainId> {
+        let records = self.inner.snapshots.layer_records();
+        let used: HashSet<ChainId> = {
+            let catalog = self.inner.catalog();
+            let layers = catalog.all().flat_map(|record| &record.layers);
+            layers.map(|layer| layer.chain_id.clone()).collect()
+        };
+        let mut unused: Vec<_> = records
+            .into_iter()
+            .filter(|layer| !used.contains(&layer.chain))
+            .collect();
+        // A layer has a higher number than the one below it, unless that was unpacked again; what
+        // is refused for that reason goes next time.
+        unused.sort_by_key(|layer| std::cmp::Reverse(layer.number));
+        unused.into_iter().map(|layer| layer.chain).collect()
+    }
+
+    async fn remove_layer(&self, chain: &ChainId) -> bool {
+        let _held = self.inner.chains.lock(chain).await;
+        if self.inner.leases.has_chain(chain) || self.is_layer_used(chain) {
+            return false;
+        }
+        let (inner, chain) = (Arc::clone(&self.inner), chain.clone());
+        blocking(move || match inner.snapshots.remove_layer(&chain) {
+            Ok(()) => true,
+            Err(error) => {
+                // Usually a container that outlives its image.
+                tracing::debug!(%chain, %error, "layer kept");
+                false
+            }
+        })
+        .await
+    }
+
+    fn is_layer_used(&self, chain: &ChainId) -> bool {
+        let catalog = self.inner.catalog();
+        catalog
+            .all()
+            .any(|record| record.layers.iter().any(|layer| layer.chain_id == *chain))
+    }
+
+    async fn unused_blobs(&self) -> Result<Vec<Digest>, CollectError> {
+        let content = self.inner.content.clone();
+        let stored = blocking(move || content.list()).await?;
+        let used: HashSet<Digest> = {
+            let catalog = self.inner.catalog();
+            catalog
+                .all()
+                .flat_map(|record| record.blobs().cloned().collect::<Vec<_>>())
+                .collect()
+        };
+        let digests = stored.into_iter().map(|blob| blob.digest);
+        Ok(digests.filter(|digest| !used.contains(digest)).collect())
+    }
+
+    async fn remove_blob(&self, digest: &Digest) -> bool {
+        let _held = self.inner.blobs.lock(digest).await;
+        if self.inner.leases.has_blob(digest) || self.is_blob_used(digest) {
+            return false;
+        }
+        let (content, digest) = (self.inner.content.clone(), digest.clone());
+        blocking(move || match content.remove(&digest) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(%digest, error = %error, "unused blob not removed");
+                false
+            }
+        })
+        .await
+    }
+
+    fn is_blob_used(&self, digest: &Digest) -> bool {
+        let catalog = self.inner.catalog();
+        catalog
+            .all()
+            .any(|record| record.blobs().any(|blob| blob == digest))
+    }
+}
+
+impl Inner {
+    /// Removes a record for good. The caller holds `changes`.
+    pub(super) async fn forget(self: Arc<Self>, id: ImageId) -> Result<(), RecordsError> {
+        blocking(move || {
+            self.records.remove(&id)?;
+            self.catalog
+                .write()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(&id);
+            Ok(())
+        })
+        .await
+    }
+}
