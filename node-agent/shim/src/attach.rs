@@ -74,7 +74,11 @@ impl Clients {
 
     /// Copies what `stream` of a container brought to its clients.
     pub(crate) fn copy(&mut self, container: u32, stream: Stream, bytes: &[u8], poll: &Poll) {
-        for client in self.all.iter_mut().filter(|client| client.container == container) {
+        for client in self
+            .all
+            .iter_mut()
+            .filter(|client| client.container == container)
+        {
             let slot = &mut client.outputs[stream.index()];
             let Some(fd) = slot else { continue };
             if pipes::write(&*fd, bytes) != WriteOutcome::Taken(bytes.len()) {
@@ -97,7 +101,11 @@ impl Clients {
 
     /// Closes the inputs of all clients of a container: it reads no more.
     pub(crate) fn close_inputs_of(&mut self, container: u32, poll: &Poll) {
-        for client in self.all.iter_mut().filter(|client| client.container == container) {
+        for client in self
+            .all
+            .iter_mut()
+            .filter(|client| client.container == container)
+        {
             close(&mut client.stdin, poll);
         }
         self.forget_closed();
@@ -105,7 +113,11 @@ impl Clients {
 
     /// Stops or resumes reading the inputs of a container's clients.
     pub(crate) fn set_input(&self, container: u32, input: Input, poll: &Poll) {
-        for client in self.all.iter().filter(|client| client.container == container) {
+        for client in self
+            .all
+            .iter()
+            .filter(|client| client.container == container)
+        {
             let Some(fd) = &client.stdin else { continue };
             match input {
                 // Removed, not masked: a hang-up cannot be masked and would be reported for ever.
@@ -130,7 +142,11 @@ impl Clients {
 
     /// Closes one output of a container's clients: it has ended.
     pub(crate) fn end_output(&mut self, container: u32, stream: Stream, poll: &Poll) {
-        for client in self.all.iter_mut().filter(|client| client.container == container) {
+        for client in self
+            .all
+            .iter_mut()
+            .filter(|client| client.container == container)
+        {
             close(&mut client.outputs[stream.index()], poll);
         }
         self.forget_closed();
@@ -138,7 +154,11 @@ impl Clients {
 
     /// Ends all clients of a container.
     pub(crate) fn end_container(&mut self, container: u32, poll: &Poll) {
-        for client in self.all.iter_mut().filter(|client| client.container == container) {
+        for client in self
+            .all
+            .iter_mut()
+            .filter(|client| client.container == container)
+        {
             client.close_all(poll);
         }
         self.forget_closed();
@@ -153,9 +173,8 @@ impl Clients {
     }
 
     fn forget_closed(&mut self) {
-        self.all.retain(|client| {
-            client.stdin.is_some() || client.outputs.iter().any(Option::is_some)
-        });
+        self.all
+            .retain(|client| client.stdin.is_some() || client.outputs.iter().any(Option::is_some));
         if self.all.is_empty() {
             self.all = Vec::new();
         }

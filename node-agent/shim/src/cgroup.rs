@@ -244,10 +244,9 @@ pub(crate) fn enter(directory: BorrowedFd<'_>) -> io::Result<()> {
 /// Returns the number after `name` in a file of `name number` lines.
 fn field(text: &[u8], name: &str) -> Option<u64> {
     let text = std::str::from_utf8(text).ok()?;
-    let value = text.lines().find_map(|line| {
-        line.strip_prefix(name)?
-            .strip_prefix(' ')
-    })?;
+    let value = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
     value.trim().parse().ok()
 }
 

@@ -44,7 +44,9 @@ impl Connection {
     }
 
     /// Returns the next request; `None` when no whole one is there yet.
-    pub(crate) fn next(&mut self) -> Result<Option<(Request, Result<Descriptors, RequestError>)>, Gone> {
+    pub(crate) fn next(
+        &mut self,
+    ) -> Result<Option<(Request, Result<Descriptors, RequestError>)>, Gone> {
         match self.reader.read(self.socket.as_fd()) {
             Ok(Read::Frame(frame)) => {
                 let request = Request::decode(frame.body.as_slice()).map_err(|_| Gone)?;
@@ -93,7 +95,8 @@ impl Connection {
                 Interest::Readable
             };
             let token = Token::new(Kind::Agent, self.serial);
-            poll.modify(&self.socket, token, interest).map_err(|_| Gone)?;
+            poll.modify(&self.socket, token, interest)
+                .map_err(|_| Gone)?;
         }
         Ok(())
     }

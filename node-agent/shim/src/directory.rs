@@ -70,11 +70,8 @@ impl Directory {
     pub(crate) fn write_exit(&self, report: &ContainerExited) -> io::Result<()> {
         let name = exit_file(&report.container_id);
         let temporary = format!("{name}.new");
-        let flags = OFlags::WRONLY
-            | OFlags::CREATE
-            | OFlags::TRUNC
-            | OFlags::NOFOLLOW
-            | OFlags::CLOEXEC;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.fd, &temporary, flags, Mode::from_raw_mode(0o600))?;
         let bytes = report.encode_to_vec();
         let mut rest = bytes.as_slice();

@@ -132,7 +132,8 @@ mod tests {
         assert_eq!(told.code(), ErrorCode::Internal);
         assert_eq!(told.errno, 28);
         assert!(
-            told.message.starts_with("pipe for c1 failed: No space left"),
+            told.message
+                .starts_with("pipe for c1 failed: No space left"),
             "{}",
             told.message
         );

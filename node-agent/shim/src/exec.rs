@@ -13,9 +13,9 @@ use proto_shim::{Exec, ExecExited, FdRole};
 use rustix::process::{Pid, PidfdFlags};
 
 use crate::buffers::Buffers;
+use crate::container::Container;
 use crate::container::create::{dimension, user};
 use crate::container::stdio::{output_token, set_size};
-use crate::container::Container;
 use crate::descriptors::Descriptors;
 use crate::error::RequestError;
 use crate::log::format::Stream;
@@ -81,7 +81,11 @@ pub(crate) fn start(
                 container: container.pidfd.as_fd(),
                 pid: container.exec_pid,
                 process: &request.process,
-                user: user(&request.user, &request.supplemental_groups, request.strict_groups),
+                user: user(
+                    &request.user,
+                    &request.supplemental_groups,
+                    request.strict_groups,
+                ),
                 seccomp: &request.seccomp,
                 cgroup: attach,
                 stdio,
@@ -110,8 +114,8 @@ pub(crate) fn start(
             terminal: None,
         });
     };
-    let copy = pipes::set_nonblocking(&master)
-        .and_then(|()| rustix::io::fcntl_dupfd_cloexec(&master, 3));
+    let copy =
+        pipes::set_nonblocking(&master).and_then(|()| rustix::io::fcntl_dupfd_cloexec(&master, 3));
     match copy {
         Ok(copy) => {
             session.outputs = [Some(copy), None];
@@ -124,7 +128,10 @@ pub(crate) fn start(
         Err(errno) => {
             let _ = session.signal(SIGKILL);
             pipes::wait_for(&session.pidfd);
-            Err(RequestError::kernel("copying the terminal", session.id.as_str())(errno))
+            Err(RequestError::kernel(
+                "copying the terminal",
+                session.id.as_str(),
+            )(errno))
         }
     }
 }
@@ -139,7 +146,8 @@ fn stdio(request: &Exec, descriptors: &mut Descriptors) -> Result<runtime::Stdio
     Ok(runtime::Stdio::Pipes {
         stdin: descriptors.take(FdRole::StdinRead),
         stdout: descriptors.require(FdRole::StdoutWrite, "an exec session needs an output")?,
-        stderr: descriptors.require(FdRole::StderrWrite, "an exec session needs an error output")?,
+        stderr: descriptors
+            .require(FdRole::StderrWrite, "an exec session needs an error output")?,
     })
 }
 
@@ -200,8 +208,9 @@ impl Session {
         self.reader = Reader::Shim;
         for (stream, output) in Stream::BOTH.into_iter().zip(&mut self.outputs) {
             let Some(fd) = output else { continue };
-            let watched = pipes::set_nonblocking(fd)
-                .and_then(|()| poll.add(&*fd, output_token(self.serial, stream), Interest::Readable));
+            let watched = pipes::set_nonblocking(fd).and_then(|()| {
+                poll.add(&*fd, output_token(self.serial, stream), Interest::Readable)
+            });
             if watched.is_err() {
                 *output = None;
             }

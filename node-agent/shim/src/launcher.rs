@@ -89,12 +89,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), LauncherError> {
 }
 
 /// Frees standard input, so that descriptor 0 is never a socket in anything forked from here.
+///
+/// Whatever else was inherited is closed: it would live on in every shim.
 fn take_socket() -> io::Result<OwnedFd> {
     let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(&null)?;
+    drop(null);
+    let [socket] = agent_sys::process::keep_stdio_and([socket])?;
     Ok(socket)
 }
 
@@ -172,11 +176,7 @@ fn answer(socket: &OwnedFd, message: from_launcher::Message) -> Result<(), Launc
 }
 
 /// Forks shims until the agent goes away.
-fn serve(
-    socket: OwnedFd,
-    mut reader: FrameReader,
-    signals: SignalFd,
-) -> Result<(), LauncherError> {
+fn serve(socket: OwnedFd, mut reader: FrameReader, signals: SignalFd) -> Result<(), LauncherError> {
     crate::pipes::set_nonblocking(&socket).map_err(setup("unblocking the socket"))?;
     loop {
         reap(&signals);

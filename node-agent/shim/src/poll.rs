@@ -6,8 +6,8 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use rustix::event::epoll::{self, Event, EventData, EventFlags};
 use rustix::event::Timespec;
+use rustix::event::epoll::{self, Event, EventData, EventFlags};
 use rustix::io::Errno;
 
 /// What an event is about.
@@ -114,11 +114,21 @@ impl Poll {
         self.serial
     }
 
-    pub(crate) fn add(&self, fd: impl AsFd, token: Token, interest: Interest) -> rustix::io::Result<()> {
+    pub(crate) fn add(
+        &self,
+        fd: impl AsFd,
+        token: Token,
+        interest: Interest,
+    ) -> rustix::io::Result<()> {
         epoll::add(&self.epoll, fd, token.pack(), interest.flags())
     }
 
-    pub(crate) fn modify(&self, fd: impl AsFd, token: Token, interest: Interest) -> rustix::io::Result<()> {
+    pub(crate) fn modify(
+        &self,
+        fd: impl AsFd,
+        token: Token,
+        interest: Interest,
+    ) -> rustix::io::Result<()> {
         epoll::modify(&self.epoll, fd, token.pack(), interest.flags())
     }
 
@@ -128,12 +138,19 @@ impl Poll {
     }
 
     /// Waits until something happens or `deadline` is there; appends what happened to `ready`.
-    pub(crate) fn wait(&self, deadline: Option<Instant>, ready: &mut Vec<Ready>) -> rustix::io::Result<()> {
+    pub(crate) fn wait(
+        &self,
+        deadline: Option<Instant>,
+        ready: &mut Vec<Ready>,
+    ) -> rustix::io::Result<()> {
         let timeout = deadline.map(|deadline| {
             let left = deadline.saturating_duration_since(Instant::now());
             timespec(left)
         });
-        let mut events = [Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }; BATCH];
+        let mut events = [Event {
+            flags: EventFlags::empty(),
+            data: EventData::new_u64(0),
+        }; BATCH];
         let count = match epoll::wait(&self.epoll, &mut events, timeout.as_ref()) {
             Ok(count) => count,
             Err(Errno::INTR) => 0,

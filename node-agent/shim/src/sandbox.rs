@@ -78,7 +78,10 @@ impl Sandbox {
         let kinds = kinds(request);
         let mut host: Vec<(OwnedFd, &Kind)> = Vec::new();
         let mut new = CloneFlags::empty();
-        for kind in kinds.iter().filter(|kind| kind.mode == NamespaceMode::Sandbox) {
+        for kind in kinds
+            .iter()
+            .filter(|kind| kind.mode == NamespaceMode::Sandbox)
+        {
             host.push((open(kind)?, kind));
             new |= kind.flag;
         }

@@ -59,8 +59,7 @@ impl Connection {
         reader: FrameReader,
         pidfd: OwnedFd,
     ) -> Result<Self, HandshakeError> {
-        let pidfd =
-            handshake::watch(pidfd).map_err(|source| HandshakeError::Socket { source })?;
+        let pidfd = handshake::watch(pidfd).map_err(|source| HandshakeError::Socket { source })?;
         let (events, received) = mpsc::unbounded_channel();
         let (gone, is_gone) = watch::channel(false);
         let shared = Arc::new(Shared {

@@ -163,7 +163,9 @@ pub(crate) fn exec(exec: Exec) -> wire::Exec {
     };
     // 0 would mean never.
     let timeout_ms = exec.timeout.map_or(0, |timeout| {
-        u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).max(1)
+        u64::try_from(timeout.as_millis())
+            .unwrap_or(u64::MAX)
+            .max(1)
     });
     wire::Exec {
         exec_id: exec.id.into(),

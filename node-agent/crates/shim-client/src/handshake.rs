@@ -86,7 +86,11 @@ pub(crate) async fn ready(
         Some(from_shim::Message::Reply(reply)) => match reply.result {
             Some(reply::Result::Ready(ready)) => ready,
             Some(reply::Result::Error(error)) => return Err(refused(error)),
-            _ => return Err(HandshakeError::Message { what: "another reply" }),
+            _ => {
+                return Err(HandshakeError::Message {
+                    what: "another reply",
+                });
+            }
         },
         Some(from_shim::Message::Failed(error)) => return Err(refused(error)),
         _ => return Err(HandshakeError::Message { what: "an event" }),

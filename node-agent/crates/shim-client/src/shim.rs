@@ -13,7 +13,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
-use agent_sys::fdpass::{FrameReader, FrameWriter};
+use agent_sys::fdpass::{FrameError, FrameReader, FrameWriter};
 use prost::Message as _;
 
 use crate::connection::{Answer, Connection};
@@ -50,6 +50,19 @@ impl Shim {
     /// # Errors
     /// [`ConnectError::Absent`] when there is none any more.
     pub async fn connect(directory: &Path) -> Result<(Self, Ready), ConnectError> {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            match Self::try_connect(directory).await {
+                // No room in its queue, or it is just ending: soon the answer is another.
+                Err(error) if is_passing(&error) && tokio::time::Instant::now() < deadline => {
+                    tokio::time::sleep(RETRY).await;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn try_connect(directory: &Path) -> Result<(Self, Ready), ConnectError> {
         let connect = |source| ConnectError::Connect {
             directory: directory.to_owned(),
             source,
@@ -58,21 +71,12 @@ impl Shim {
             directory: directory.to_owned(),
             source,
         };
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        let socket = loop {
-            match open(directory) {
-                Ok(socket) => break socket,
-                Err(Errno::NOENT | Errno::CONNREFUSED | Errno::NOTDIR) => {
-                    return Err(ConnectError::Absent {
-                        directory: directory.to_owned(),
-                    });
-                }
-                Err(Errno::AGAIN) if tokio::time::Instant::now() < deadline => {
-                    tokio::time::sleep(RETRY).await;
-                }
-                Err(errno) => return Err(connect(errno.into())),
-            }
-        };
+        let socket = open(directory).map_err(|errno| match errno {
+            Errno::NOENT | Errno::CONNREFUSED | Errno::NOTDIR => ConnectError::Absent {
+                directory: directory.to_owned(),
+            },
+            errno => connect(errno.into()),
+        })?;
         let socket = handshake::watch(socket).map_err(connect)?;
         let mut writer = FrameWriter::new(wire::MAX_MESSAGE);
         let hello = wire::Request {
@@ -86,7 +90,10 @@ impl Shim {
             Ok(()) => handshake::flush(&socket, &mut writer).await,
             Err(error) => Err(error),
         };
-        sent.map_err(|source| shim(HandshakeError::Frame { source }))?;
+        sent.map_err(|source| match source {
+            FrameError::Send { .. } => shim(HandshakeError::Closed),
+            source => shim(HandshakeError::Frame { source }),
+        })?;
         Self::greet(socket, PATIENCE).await.map_err(shim)
     }
 
@@ -189,9 +196,9 @@ impl Shim {
     /// When the container does not run or the program cannot be executed.
     pub async fn exec(&self, exec: Exec) -> Result<ExecSession, RequestError> {
         let pipes = match exec.stdio {
-            ExecStdio::Pipes { stdin } => Some(
-                ExecPipes::new(stdin).map_err(|source| RequestError::Pipes { source })?,
-            ),
+            ExecStdio::Pipes { stdin } => {
+                Some(ExecPipes::new(stdin).map_err(|source| RequestError::Pipes { source })?)
+            }
             ExecStdio::Terminal(_) => None,
         };
         let (mut fds, ours) = pipes.map_or((Vec::new(), None), ExecPipes::split);
@@ -337,6 +344,15 @@ impl Shim {
             reply::Result::Done(wire::Done {}) => Ok(()),
             _ => Err(RequestError::Reply { request }),
         }
+    }
+}
+
+/// Whether trying again may end otherwise.
+fn is_passing(error: &ConnectError) -> bool {
+    match error {
+        ConnectError::Absent { .. } => false,
+        ConnectError::Connect { source, .. } => source.kind() == io::ErrorKind::WouldBlock,
+        ConnectError::Shim { source, .. } => matches!(source, HandshakeError::Closed),
     }
 }
 

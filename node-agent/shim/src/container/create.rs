@@ -43,7 +43,11 @@ pub(crate) fn create(
                 namespaces: sandbox.namespaces_for(pid_mode)?,
                 shm: sandbox.shm(),
                 cgroup: attach,
-                user: user(&request.user, &request.supplemental_groups, request.strict_groups),
+                user: user(
+                    &request.user,
+                    &request.supplemental_groups,
+                    request.strict_groups,
+                ),
                 seccomp: &request.seccomp,
                 mounts: &mounts,
                 stdio: theirs,
@@ -126,7 +130,12 @@ fn volume_mounts<'a>(
         destination,
         mount: mount.as_fd(),
     };
-    Ok(request.mount_destinations.iter().zip(mounts).map(pair).collect())
+    Ok(request
+        .mount_destinations
+        .iter()
+        .zip(mounts)
+        .map(pair)
+        .collect())
 }
 
 fn wanted(request: &CreateContainer) -> Wanted {

@@ -117,7 +117,11 @@ impl Stdio {
     pub(crate) fn resume(&mut self, serial: u32, poll: &Poll) {
         self.resume_at = None;
         if let Some(master) = &self.outputs[0] {
-            let _ = poll.add(master, output_token(serial, Stream::Stdout), Interest::Readable);
+            let _ = poll.add(
+                master,
+                output_token(serial, Stream::Stdout),
+                Interest::Readable,
+            );
         }
     }
 
@@ -208,7 +212,9 @@ impl Stdio {
                 ReadOutcome::End => {
                     passage.log.end(stream, clock, records);
                     passage.poll.remove(fd);
-                    passage.clients.end_output(passage.serial, stream, passage.poll);
+                    passage
+                        .clients
+                        .end_output(passage.serial, stream, passage.poll);
                     self.outputs[stream.index()] = None;
                     return Turn::Done;
                 }
@@ -250,7 +256,11 @@ impl Stdio {
 
     /// Copies what an attach client has sent into the container's input.
     pub(crate) fn pass_input(&mut self, client: u32, passage: &mut Passage<'_>) {
-        let Some(fd) = passage.clients.find(client).and_then(|client| client.stdin.as_ref()) else {
+        let Some(fd) = passage
+            .clients
+            .find(client)
+            .and_then(|client| client.stdin.as_ref())
+        else {
             return;
         };
         passage.buffers.prepare();
@@ -267,23 +277,25 @@ impl Stdio {
                     input.closing = true;
                     if input.pending.is_empty() {
                         self.close_input(passage.poll);
-                        passage.clients.close_inputs_of(passage.serial, passage.poll);
+                        passage
+                            .clients
+                            .close_inputs_of(passage.serial, passage.poll);
                     }
                 }
             }
-            ReadOutcome::Bytes(count) => {
-                match pipes::write(&input.fd, &passage.buffers.input) {
-                    WriteOutcome::Taken(taken) if taken == count => {}
-                    WriteOutcome::Taken(taken) => {
-                        let rest = passage.buffers.input.get(taken..).unwrap_or_default();
-                        input.pending = rest.to_vec();
-                        let token = Token::new(Kind::Input, passage.serial);
-                        let _ = passage.poll.add(&input.fd, token, Interest::Writable);
-                        passage.clients.set_input(passage.serial, Input::Hold, passage.poll);
-                    }
-                    WriteOutcome::Broken => self.break_input(passage),
+            ReadOutcome::Bytes(count) => match pipes::write(&input.fd, &passage.buffers.input) {
+                WriteOutcome::Taken(taken) if taken == count => {}
+                WriteOutcome::Taken(taken) => {
+                    let rest = passage.buffers.input.get(taken..).unwrap_or_default();
+                    input.pending = rest.to_vec();
+                    let token = Token::new(Kind::Input, passage.serial);
+                    let _ = passage.poll.add(&input.fd, token, Interest::Writable);
+                    passage
+                        .clients
+                        .set_input(passage.serial, Input::Hold, passage.poll);
                 }
-            }
+                WriteOutcome::Broken => self.break_input(passage),
+            },
         }
     }
 
@@ -301,9 +313,13 @@ impl Stdio {
                 passage.poll.remove(&input.fd);
                 if input.closing {
                     self.close_input(passage.poll);
-                    passage.clients.close_inputs_of(passage.serial, passage.poll);
+                    passage
+                        .clients
+                        .close_inputs_of(passage.serial, passage.poll);
                 } else {
-                    passage.clients.set_input(passage.serial, Input::Read, passage.poll);
+                    passage
+                        .clients
+                        .set_input(passage.serial, Input::Read, passage.poll);
                 }
             }
         }
@@ -312,7 +328,9 @@ impl Stdio {
     /// The container has closed its input.
     fn break_input(&mut self, passage: &mut Passage<'_>) {
         self.close_input(passage.poll);
-        passage.clients.close_inputs_of(passage.serial, passage.poll);
+        passage
+            .clients
+            .close_inputs_of(passage.serial, passage.poll);
     }
 }
 

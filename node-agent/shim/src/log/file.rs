@@ -16,7 +16,10 @@ pub(crate) enum LogError {
     Name { name: String },
     /// The kernel refused.
     #[error("log file {name:?} could not be opened")]
-    Open { name: String, source: std::io::Error },
+    Open {
+        name: String,
+        source: std::io::Error,
+    },
     /// Something else than a regular file has the name.
     #[error("log file {name:?} is not a regular file")]
     NotRegular { name: String },
@@ -77,9 +80,9 @@ impl LogFile {
             } else {
                 // At least one record goes into each file, however small the limit.
                 match whole_records_within(records, room) {
-                    0 if self.size == 0 => whole_records_within(records, u64::MAX).min(
-                        first_record(records),
-                    ),
+                    0 if self.size == 0 => {
+                        whole_records_within(records, u64::MAX).min(first_record(records))
+                    }
                     0 => {
                         self.rotate();
                         continue;
@@ -96,8 +99,9 @@ impl LogFile {
 
     /// Bytes left before the file must be rotated.
     fn room(&self) -> u64 {
-        self.rotation
-            .map_or(u64::MAX, |rotation| rotation.max_size.saturating_sub(self.size))
+        self.rotation.map_or(u64::MAX, |rotation| {
+            rotation.max_size.saturating_sub(self.size)
+        })
     }
 
     /// Writes records; what cannot be written is taken back to the last whole record.
@@ -123,7 +127,9 @@ impl LogFile {
 
     /// Cuts the torn record off the end of the file: half a record would spoil the next one too.
     fn take_back(&mut self, torn: u64) {
-        let Ok(status) = rustix::fs::fstat(&self.file) else { return };
+        let Ok(status) = rustix::fs::fstat(&self.file) else {
+            return;
+        };
         let size = u64::try_from(status.st_size).unwrap_or_default();
         // Without room even this may fail; then the record after it is misread, and only that.
         if rustix::fs::ftruncate(&self.file, size.saturating_sub(torn)).is_ok() {
@@ -133,7 +139,9 @@ impl LogFile {
 
     /// Moves the files on by one and starts a new one; goes on with the old one if that fails.
     fn rotate(&mut self) {
-        let Some(rotation) = self.rotation else { return };
+        let Some(rotation) = self.rotation else {
+            return;
+        };
         let old = |number: u32| format!("{}.{number}", self.name);
         for number in (1..rotation.max_files).rev() {
             let _ = self.rename(&old(number), &old(number + 1));
@@ -171,8 +179,8 @@ fn open(directory: &OwnedFd, name: &str) -> Result<(OwnedFd, u64), LogError> {
         name: name.to_owned(),
         source: errno.into(),
     };
-    let file = rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(0o640))
-        .map_err(failed)?;
+    let file =
+        rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(0o640)).map_err(failed)?;
     let status = rustix::fs::fstat(&file).map_err(failed)?;
     if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile {
         return Err(LogError::NotRegular {
@@ -184,7 +192,9 @@ fn open(directory: &OwnedFd, name: &str) -> Result<(OwnedFd, u64), LogError> {
 
 /// Returns the length of the whole records that fit into `limit` bytes.
 fn whole_records_within(records: &[u8], limit: u64) -> usize {
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX).min(records.len());
+    let limit = usize::try_from(limit)
+        .unwrap_or(usize::MAX)
+        .min(records.len());
     records[..limit]
         .iter()
         .rposition(|byte| *byte == b'\n')
@@ -219,7 +229,10 @@ mod tests {
     #[test]
     fn rotation_keeps_whole_records_and_the_newest_files() {
         let directory = tempfile::tempdir().unwrap();
-        let rotation = Some(Rotation { max_size: 8, max_files: 2 });
+        let rotation = Some(Rotation {
+            max_size: 8,
+            max_files: 2,
+        });
         let mut log = open_in(directory.path(), rotation);
         assert_eq!(log.append(b"aa\nbb\ncc\ndd\n"), 0);
         assert_eq!(log.append(b"ee\nff\na very long one\ngg\n"), 0);
@@ -232,7 +245,10 @@ mod tests {
     #[test]
     fn rotation_without_old_files_starts_over() {
         let directory = tempfile::tempdir().unwrap();
-        let rotation = Some(Rotation { max_size: 4, max_files: 0 });
+        let rotation = Some(Rotation {
+            max_size: 4,
+            max_files: 0,
+        });
         let mut log = open_in(directory.path(), rotation);
         log.append(b"aa\nbb\ncc\n");
         assert_eq!(read(directory.path(), "0.log"), "cc\n");
@@ -243,7 +259,10 @@ mod tests {
     fn an_existing_file_is_continued_and_counts() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("0.log"), "old\n").unwrap();
-        let rotation = Some(Rotation { max_size: 6, max_files: 1 });
+        let rotation = Some(Rotation {
+            max_size: 6,
+            max_files: 1,
+        });
         let mut log = open_in(directory.path(), rotation);
         log.append(b"new\n");
         assert_eq!(read(directory.path(), "0.log.1"), "old\n");
@@ -288,7 +307,11 @@ mod tests {
         std::os::unix::fs::symlink("/etc/passwd", directory.path().join("link")).unwrap();
         let error = LogFile::open(handle(), "link".into(), None).unwrap_err();
         assert!(matches!(error, LogError::Open { .. }), "{error}");
-        nix::unistd::mkfifo(&directory.path().join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        nix::unistd::mkfifo(
+            &directory.path().join("fifo"),
+            nix::sys::stat::Mode::S_IRWXU,
+        )
+        .unwrap();
         assert!(LogFile::open(handle(), "fifo".into(), None).is_err());
     }
 }

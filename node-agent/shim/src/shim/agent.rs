@@ -3,7 +3,9 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use proto_shim::{FdRole, PROTOCOL_VERSION, Ready, Reply, from_shim::Message, reply, request::Call};
+use proto_shim::{
+    FdRole, PROTOCOL_VERSION, Ready, Reply, from_shim::Message, reply, request::Call,
+};
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 use rustix::process::PidfdFlags;
@@ -43,7 +45,11 @@ impl Shim {
         let ready = Ready {
             protocol_version: PROTOCOL_VERSION,
             pid: pid.as_raw_nonzero().get(),
-            containers: self.containers.iter().map(super::Container::report).collect(),
+            containers: self
+                .containers
+                .iter()
+                .map(super::Container::report)
+                .collect(),
             reaper_pid: self.sandbox.reaper().map_or(0, |reaper| reaper.pid),
         };
         Ok((ready, fds))
@@ -74,7 +80,11 @@ impl Shim {
 
     /// Exchanges messages with an agent.
     pub(super) fn talk(&mut self, serial: u32, event: poll::Ready) {
-        if self.candidate.as_ref().is_some_and(|candidate| candidate.serial == serial) {
+        if self
+            .candidate
+            .as_ref()
+            .is_some_and(|candidate| candidate.serial == serial)
+        {
             self.hear_candidate();
             return;
         }
@@ -103,7 +113,9 @@ impl Shim {
     }
 
     fn hear_candidate(&mut self) {
-        let Some(candidate) = &mut self.candidate else { return };
+        let Some(candidate) = &mut self.candidate else {
+            return;
+        };
         let request = match candidate.next() {
             Ok(None) => return,
             Ok(Some((request, _))) => request,
@@ -114,7 +126,9 @@ impl Shim {
                 return;
             }
         };
-        let Some(candidate) = self.candidate.take() else { return };
+        let Some(candidate) = self.candidate.take() else {
+            return;
+        };
         if !matches!(request.call, Some(Call::Hello(_))) {
             candidate.close(&self.poll);
             return;
@@ -131,7 +145,9 @@ impl Shim {
 
     /// Lets go of an agent; containers do not notice.
     pub(super) fn agent_gone(&mut self) {
-        let Some(agent) = self.agent.take() else { return };
+        let Some(agent) = self.agent.take() else {
+            return;
+        };
         agent.close(&self.poll);
         self.clients.end_all(&self.poll);
         for session in &mut self.sessions {

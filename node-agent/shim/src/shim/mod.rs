@@ -136,7 +136,10 @@ impl Shim {
         }
         self.time_out_sessions(now);
         for index in 0..self.containers.len() {
-            if self.containers[index].deadline().is_some_and(|due| now >= due) {
+            if self.containers[index]
+                .deadline()
+                .is_some_and(|due| now >= due)
+            {
                 self.settle(index);
             }
         }
@@ -205,7 +208,10 @@ impl Shim {
 
     /// Writes an ended container's exit once its output is complete, and reports it.
     fn settle(&mut self, index: usize) {
-        if matches!(self.containers[index].phase, Phase::Running | Phase::Created(_)) {
+        if matches!(
+            self.containers[index].phase,
+            Phase::Running | Phase::Created(_)
+        ) {
             let serial = self.containers[index].serial;
             self.containers[index].stdio.resume(serial, &self.poll);
             return;

@@ -116,8 +116,7 @@ impl Shim {
             });
         }
         self.refuse_at_the_end()?;
-        let (container, created) =
-            create(call, id, descriptors, &self.sandbox, &mut self.poll)?;
+        let (container, created) = create(call, id, descriptors, &self.sandbox, &mut self.poll)?;
         self.containers.push(container);
         Ok((reply::Result::Created(created), Vec::new()))
     }
@@ -212,7 +211,13 @@ impl Shim {
         self.refuse_at_the_end()?;
         let index = self.container(&call.container_id)?;
         self.containers[index].require_running()?;
-        let started = exec::start(call, id, descriptors, &self.containers[index], &mut self.poll)?;
+        let started = exec::start(
+            call,
+            id,
+            descriptors,
+            &self.containers[index],
+            &mut self.poll,
+        )?;
         let pid = started.session.pid;
         self.sessions.push(started.session);
         let terminal = started.terminal.map(|master| (FdRole::Terminal, master));
@@ -222,7 +227,11 @@ impl Shim {
         ))
     }
 
-    fn attach(&mut self, call: &Attach, mut descriptors: Descriptors) -> Result<Answer, RequestError> {
+    fn attach(
+        &mut self,
+        call: &Attach,
+        mut descriptors: Descriptors,
+    ) -> Result<Answer, RequestError> {
         let index = self.container(&call.container_id)?;
         let container: &Container = &self.containers[index];
         if !container.is_alive() {

@@ -17,7 +17,10 @@ impl Shim {
     }
 
     pub(super) fn drop_session_output(&mut self, serial: u32, stream: Stream) {
-        let session = self.sessions.iter_mut().find(|session| session.serial == serial);
+        let session = self
+            .sessions
+            .iter_mut()
+            .find(|session| session.serial == serial);
         if let Some(session) = session {
             session.drop_output(stream, &mut self.buffers, &self.poll);
             self.forget_sessions();

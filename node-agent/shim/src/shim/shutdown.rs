@@ -63,7 +63,11 @@ impl Shim {
             next_look: now,
             deadline: now + PATIENCE,
         };
-        for container in self.containers.iter().filter(|container| container.is_alive()) {
+        for container in self
+            .containers
+            .iter()
+            .filter(|container| container.is_alive())
+        {
             container.kill();
         }
         self.check_shutdown(now);
@@ -91,7 +95,11 @@ impl Shim {
             return;
         }
         if now < deadline {
-            for container in self.containers.iter().filter(|container| container.is_alive()) {
+            for container in self
+                .containers
+                .iter()
+                .filter(|container| container.is_alive())
+            {
                 container.kill();
             }
             self.shutdown = Shutdown::Ending {

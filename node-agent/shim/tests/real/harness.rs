@@ -10,8 +10,8 @@ use std::time::Duration;
 use agent_shim_client::{
     CgroupDirectories, ContainerPid, ContainerStdio, CreateContainer, Created, Events, Exec,
     ExecExit, ExecSession, ExecStdio, ExecStreams, ExitReport, LaunchSpec, Launcher,
-    LauncherConfig, Log, Namespace, Network, Ready, RequestError, Root, Rotation, SandboxPid,
-    Shim, ShimEvent, Stdin, User,
+    LauncherConfig, Log, Namespace, Network, Ready, RequestError, Root, Rotation, SandboxPid, Shim,
+    ShimEvent, Stdin, User,
 };
 use agent_types::ContainerId;
 use rustix::process::{Pid, Signal};
@@ -24,9 +24,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// Hierarchies that the containers' cgroups are made in.
 const HIERARCHIES: [&str; 3] = ["memory", "pids", "freezer"];
 
-const APPLETS: [&str; 16] = [
-    "sh", "cat", "echo", "true", "sleep", "dd", "yes", "head", "hostname", "mount", "stty",
-    "seq", "kill", "tty", "ls", "wc",
+const APPLETS: [&str; 18] = [
+    "sh", "cat", "echo", "true", "sleep", "dd", "yes", "head", "hostname", "mount", "stty", "seq",
+    "kill", "tty", "ls", "wc", "setsid", "tr",
 ];
 
 /// What a node agent would have: directories, cgroups, a launcher.
@@ -176,6 +176,15 @@ pub(crate) struct Sandbox<'a> {
 
 impl Sandbox<'_> {
     pub(crate) async fn create(&self, plan: &Plan) -> Result<Created, RequestError> {
+        let logs = File::open(self.node.path("logs")).unwrap();
+        self.create_with_logs_in(plan, logs.into()).await
+    }
+
+    async fn create_with_logs_in(
+        &self,
+        plan: &Plan,
+        logs: OwnedFd,
+    ) -> Result<Created, RequestError> {
         let node = self.node;
         let writable = tempfile::tempdir_in(node.path("root")).unwrap().keep();
         for name in ["upper", "work"] {
@@ -195,7 +204,7 @@ impl Sandbox<'_> {
             seccomp: Vec::new(),
             mounts: Vec::new(),
             log: Some(Log {
-                directory: File::open(node.path("logs")).unwrap().into(),
+                directory: logs,
                 file_name: format!("{}.log", plan.id),
                 rotation: plan.rotation,
             }),
@@ -215,6 +224,12 @@ impl Sandbox<'_> {
 
     pub(crate) async fn run(&mut self, plan: &Plan) -> ExitReport {
         self.start(plan).await;
+        self.exited().await
+    }
+
+    pub(crate) async fn run_with_logs_in(&mut self, plan: &Plan, logs: OwnedFd) -> ExitReport {
+        self.create_with_logs_in(plan, logs).await.unwrap();
+        self.shim.start_container(&plan.id).await.unwrap();
         self.exited().await
     }
 
@@ -297,6 +312,12 @@ pub(crate) async fn read_all(pipe: OwnedFd) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
+/// Reads a file in an open directory.
+pub(crate) fn read_in(directory: &OwnedFd, name: &str) -> String {
+    use std::os::fd::AsRawFd as _;
+    fs::read_to_string(format!("/proc/self/fd/{}/{name}", directory.as_raw_fd())).unwrap()
+}
+
 /// Waits until `happened` says so.
 pub(crate) async fn until(what: &str, mut happened: impl FnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + PATIENCE;
@@ -367,7 +388,8 @@ impl Cgroups {
     }
 
     fn processes(&self) -> Vec<Pid> {
-        let text = fs::read_to_string(self.path("freezer").join("cgroup.procs")).unwrap_or_default();
+        let text =
+            fs::read_to_string(self.path("freezer").join("cgroup.procs")).unwrap_or_default();
         let ids = text.lines().filter_map(|line| line.parse().ok());
         ids.filter_map(Pid::from_raw).collect()
     }

@@ -6,5 +6,10 @@
     reason = "tests; without a test attribute the lints do not know helpers as such"
 )]
 
+mod cgroups;
 mod harness;
+mod isolation;
 mod lifecycle;
+mod logs;
+mod restart;
+mod sessions;

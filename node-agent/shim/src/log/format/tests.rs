@@ -77,15 +77,13 @@ fn a_line_of_exactly_the_limit_is_full_and_one_more_byte_splits_it() {
 #[test]
 fn stderr_is_named() {
     let header = Header::new(TIME_TEXT, Stream::Stderr);
-    assert_eq!(
-        &header.full,
-        b"2026-01-02T03:04:05.678901234Z stderr F "
-    );
+    assert_eq!(&header.full, b"2026-01-02T03:04:05.678901234Z stderr F ");
 }
 
 /// Few different bytes, so that newlines fall everywhere; pieces of every size up to 40 KiB.
 fn pieces() -> impl Strategy<Value = Vec<Vec<u8>>> {
-    let short = proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b'\x8a'), any::<u8>()], 0..70);
+    let short =
+        proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b'\x8a'), any::<u8>()], 0..70);
     let long = (0_usize..40_000).prop_map(|length| vec![b'z'; length]);
     proptest::collection::vec(prop_oneof![4 => short, 1 => long], 0..12)
 }

@@ -1,0 +1,228 @@
+//! What a shim is, and what can be reached from it.
+
+use std::fs;
+
+use agent_shim_client::{ContainerPid, Launcher, LauncherConfig, Namespace, Network, SandboxPid};
+
+use crate::harness::{Node, until};
+
+#[tokio::test]
+async fn the_slim_namespace_has_few_mounts_wherever_the_directories_lie() {
+    let node = Node::start().await;
+    let sandbox = node.sandbox().await;
+    let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", sandbox.ready.pid)).unwrap();
+    assert!(mounts.lines().count() <= 6, "{mounts}");
+    let points: Vec<&str> = mounts
+        .lines()
+        .map(|line| line.split(' ').nth(4).unwrap())
+        .collect();
+    assert!(
+        points.contains(&"/") && points.contains(&"/proc"),
+        "{points:?}"
+    );
+    sandbox.end().await;
+}
+
+#[tokio::test]
+async fn directories_on_file_systems_of_their_own_are_kept() {
+    // /dev/shm is a tmpfs on /dev, which is another file system again.
+    let directory = tempfile::tempdir_in("/dev/shm").unwrap();
+    let launcher = Launcher::start(LauncherConfig {
+        binary: env!("CARGO_BIN_EXE_node-agent-shim").into(),
+        root: directory.path().into(),
+        state: directory.path().into(),
+        cgroup_directories: Vec::new(),
+    })
+    .await
+    .unwrap();
+    let pid = launcher.pid().await.unwrap();
+    let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap();
+    let points: Vec<&str> = mounts
+        .lines()
+        .map(|line| line.split(' ').nth(4).unwrap())
+        .collect();
+    assert!(points.contains(&"/dev/shm"), "{points:?}");
+    assert!(points.len() <= 6, "{mounts}");
+    let seen = format!("/proc/{pid}/root{}", directory.path().display());
+    assert!(fs::exists(seen).unwrap());
+}
+
+#[tokio::test]
+async fn shims_outlive_their_launcher_and_the_next_one_is_started_by_itself() {
+    let node = Node::start().await;
+    let first = node.sandbox().await;
+    let plan = node.container("sleep 1000");
+    first.start(&plan).await;
+    let launcher = node.launcher.pid().await.unwrap();
+    let process = rustix::process::Pid::from_raw(launcher.try_into().unwrap()).unwrap();
+    rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
+    let second = node.sandbox().await;
+    assert_ne!(node.launcher.pid().await.unwrap(), launcher);
+    assert_eq!(first.output(&plan.id, "echo alive").await.1, "alive\n");
+    second.end().await;
+    first.end().await;
+}
+
+#[tokio::test]
+async fn the_launcher_ends_with_its_agent_and_the_shims_do_not() {
+    let node = Node::start().await;
+    let sandbox = node.sandbox().await;
+    let pid = node.launcher.pid().await.unwrap();
+    let directory = sandbox.directory.clone();
+    drop(sandbox);
+    let Node {
+        directory: files,
+        launcher,
+        ..
+    } = node;
+    drop(launcher);
+    until("the launcher ends", || {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.is_empty() || stat.contains(") Z ")
+    })
+    .await;
+    let (shim, _) = agent_shim_client::Shim::connect(&directory).await.unwrap();
+    shim.shutdown().await.unwrap();
+    shim.gone().await;
+    drop(files);
+}
+
+#[tokio::test]
+async fn a_shim_holds_no_more_than_it_needs_and_cannot_be_looked_into() {
+    let node = Node::start().await;
+    let sandbox = node.sandbox().await;
+    let pid = sandbox.ready.pid;
+    let targets: Vec<String> = fs::read_dir(format!("/proc/{pid}/fd"))
+        .unwrap()
+        .map(|entry| fs::read_link(entry.unwrap().path()).unwrap())
+        .map(|target| target.to_string_lossy().into_owned())
+        .collect();
+    // stdio, directory, listener, epoll, signals, agent, net, ipc, uts, shm.
+    assert_eq!(
+        targets
+            .iter()
+            .filter(|target| *target == "/dev/null")
+            .count(),
+        3,
+        "{targets:?}"
+    );
+    assert!(targets.len() <= 13, "{targets:?}");
+    assert!(
+        !targets.iter().any(|target| target.contains("memfd")),
+        "{targets:?}"
+    );
+    // What is not dumpable belongs to root in /proc, whoever the process is; its exe is the copy.
+    let exe = fs::read_link(format!("/proc/{pid}/exe")).unwrap();
+    assert!(exe.to_string_lossy().starts_with("/memfd:"), "{exe:?}");
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    assert!(status.starts_with("Name:\tshim:s"), "{status}");
+    let opened = fs::File::options()
+        .write(true)
+        .open(format!("/proc/{pid}/exe"));
+    assert!(opened.is_err(), "hostile row 1: the helper is not writable");
+    let unix = fs::read_to_string("/proc/net/unix").unwrap();
+    let name = sandbox.directory.file_name().unwrap().to_string_lossy();
+    let abstract_names = unix
+        .lines()
+        .filter(|line| line.contains('@') && line.contains(&*name));
+    assert_eq!(
+        abstract_names.count(),
+        0,
+        "hostile row 11: no abstract listener"
+    );
+    sandbox.end().await;
+}
+
+#[tokio::test]
+async fn a_launch_that_cannot_be_says_why_and_leaves_nothing() {
+    use agent_types::{Classify as _, ErrorKind};
+    let node = Node::start().await;
+    let mut spec = node.spec();
+    spec.sysctls = [("net.ipv4.no_such_thing".into(), "1".into())].into();
+    let error = node.launcher.launch(&spec).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error:?}");
+    assert!(format!("{error:?}").contains("no_such_thing"), "{error:?}");
+    assert_eq!(fs::read_dir(&spec.directory).unwrap().count(), 0);
+    spec.sysctls.clear();
+    spec.directory = "/nonexistent/directory".into();
+    let error = node.launcher.launch(&spec).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Internal, "{error:?}");
+    node.sandbox().await.end().await;
+}
+
+#[tokio::test]
+async fn namespaces_are_the_ones_asked_for() {
+    let node = Node::start().await;
+    let own = |pid: u32, name: &str| fs::read_link(format!("/proc/{pid}/ns/{name}")).unwrap();
+    let here = std::process::id();
+
+    let new = node.sandbox().await;
+    let plan = node.container("sleep 1000");
+    let process = new.start(&plan).await;
+    for name in ["net", "ipc", "uts", "pid", "mnt"] {
+        assert_ne!(own(process, name), own(here, name), "{name}");
+    }
+    // The shim itself stays in the host's, but for its mounts.
+    for name in ["net", "ipc", "uts", "pid"] {
+        assert_eq!(own(new.ready.pid, name), own(here, name), "{name}");
+    }
+    let (_, port) = new
+        .output(
+            &plan.id,
+            "cat /proc/sys/net/ipv4/ip_unprivileged_port_start",
+        )
+        .await;
+    assert_eq!(port, "7\n");
+
+    let mut spec = node.spec();
+    spec.network = Network::Join(new.ready.netns.as_ref().unwrap().try_clone().unwrap());
+    spec.ipc = Namespace::Host;
+    spec.uts = Namespace::Host;
+    spec.sysctls.clear();
+    let joined = node.launch(spec).await;
+    assert!(joined.ready.netns.is_none(), "it is another sandbox's");
+    let mut plan = node.container("sleep 1000");
+    plan.pid = ContainerPid::Host;
+    let second = joined.start(&plan).await;
+    assert_eq!(own(second, "net"), own(process, "net"));
+    for name in ["ipc", "uts", "pid"] {
+        assert_eq!(own(second, name), own(here, name), "{name}");
+    }
+    joined.end().await;
+    new.end().await;
+}
+
+#[tokio::test]
+async fn containers_of_a_shared_pid_namespace_see_each_other_and_nothing_else() {
+    let node = Node::start().await;
+    let mut spec = node.spec();
+    spec.pid = SandboxPid::Shared {
+        cgroup: agent_shim_client::CgroupDirectories::default(),
+        seccomp: Vec::new(),
+    };
+    let mut sandbox = node.launch(spec).await;
+    assert!(sandbox.ready.reaper_pid.is_some());
+    let mut first = node.container("sleep 1000");
+    first.pid = ContainerPid::Sandbox;
+    sandbox.start(&first).await;
+    let mut second =
+        node.container("cat /proc/*/cmdline | tr '\\0' ' '; ls -d /proc/[0-9]* | wc -l");
+    second.pid = ContainerPid::Sandbox;
+    let report = sandbox.run(&second).await;
+    assert_eq!(report.exit_code, 0);
+    let seen = node.log(&second.id, "stdout");
+    assert!(seen.contains("sleep 1000"), "{seen}");
+    sandbox.end().await;
+}
+
+#[tokio::test]
+async fn shared_memory_is_the_sandboxes() {
+    let node = Node::start().await;
+    let mut sandbox = node.sandbox().await;
+    let first = node.container("echo shared > /dev/shm/file; sleep 1000");
+    sandbox.start(&first).await;
+    let second = node.container("while ! cat /dev/shm/file; do sleep 0.01; done 2>/dev/null");
+    sandbox.run(&second).await;
+    assert_eq!(node.log(&second.id, "stdout"), "shared\n");
+    sandbox.end().await;
+}
