@@ -1,0 +1,247 @@
+//! Makes the host ready for sandboxes: rules, bridge, settings, in the order that is safe.
+
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use super::{Base, Inner, Network, lock};
+use crate::attachment::MacAddress;
+use crate::error::PrepareError;
+use crate::host::bridge::{self, Link};
+use crate::host::sysctl::{self, SysctlError};
+use crate::host::{HostChanges, overlap, rules};
+use crate::nft::{Rules, bridge_ruleset, inet_ruleset};
+
+/// MTU where the host has no default route to tell it.
+const DEFAULT_MTU: u32 = 1500;
+
+impl Network {
+    /// Makes the bridge and lays down the rules now, in place of at the first attachment.
+    ///
+    /// # Errors
+    /// When the subnet is in use on the host or the kernel refuses a step.
+    pub async fn prepare(&self) -> Result<(), PrepareError> {
+        self.base().await.map(drop)
+    }
+
+    /// Returns what is known of the host, making it ready at need.
+    pub(super) async fn base(&self) -> Result<Base, PrepareError> {
+        if let Some(base) = *lock(&self.inner.base) {
+            return Ok(base);
+        }
+        let _one = self.inner.preparing.lock().await;
+        if let Some(base) = *lock(&self.inner.base) {
+            return Ok(base);
+        }
+        let base = self.inner.make_ready().await?;
+        *lock(&self.inner.base) = Some(base);
+        Ok(base)
+    }
+}
+
+impl Inner {
+    async fn make_ready(self: &Arc<Self>) -> Result<Base, PrepareError> {
+        let name = &self.config.bridge;
+        let inspect = |source| PrepareError::Inspect { source };
+        let links = bridge::links(&self.handle).await.map_err(inspect)?;
+        let existing = bridge::find(&links, name);
+        let recorded = lock(&self.changes).bridge.as_ref() == Some(name);
+        if let Some(link) = &existing
+            && !(link.is_bridge && (recorded || HostChanges::parse_alias(&link.alias).is_some()))
+        {
+            return Err(PrepareError::NotOurs {
+                bridge: name.clone(),
+            });
+        }
+        let ours = existing.as_ref().map(|link| link.index);
+        let around = bridge::surroundings(&self.handle, &links, ours).await;
+        let around = around.map_err(inspect)?;
+        if let Some((subnet, occupant)) = overlap::find(&self.subnets(), &around.occupants) {
+            return Err(PrepareError::Overlap { subnet, occupant });
+        }
+        let mtu = self.config.mtu.or(around.mtu).unwrap_or(DEFAULT_MTU);
+
+        let writes = self.enter_in_ledger(&links)?;
+        // The guard must stand before the bridge lets packets of 127.0.0.0/8 through.
+        self.lay_down_rules().await?;
+        let bridge = match ours {
+            Some(index) => index,
+            None => self.create_bridge(mtu).await?,
+        };
+        self.set_up(writes).await?;
+        let failed = |source| PrepareError::Bridge {
+            bridge: name.clone(),
+            source,
+        };
+        bridge::bring_up(&self.handle, bridge, &self.gateways())
+            .await
+            .map_err(failed)?;
+        let alias = lock(&self.changes).to_alias();
+        bridge::set_alias(&self.handle, bridge, &alias)
+            .await
+            .map_err(failed)?;
+        self.look_for_foreign_drops();
+        tracing::info!(interface = %name, mtu, "network made ready");
+        Ok(Base { bridge, mtu })
+    }
+
+    fn subnets(&self) -> Vec<IpNet> {
+        let ipv4 = self.config.ipv4_subnet.map(|net| IpNet::V4(net.trunc()));
+        let ipv6 = self.config.ipv6_subnet.map(|net| IpNet::V6(net.trunc()));
+        ipv4.into_iter().chain(ipv6).collect()
+    }
+
+    fn gateways(&self) -> Vec<IpNet> {
+        let (ipv4, ipv6) = lock(&self.state).pool.gateways();
+        let (net4, net6) = (self.config.ipv4_subnet, self.config.ipv6_subnet);
+        let with_prefix = |ip, prefix| IpNet::new(ip, prefix).ok();
+        let ipv4 = ipv4
+            .zip(net4)
+            .and_then(|(ip, net)| with_prefix(ip.into(), net.prefix_len()));
+        let ipv6 = ipv6
+            .zip(net6)
+            .and_then(|(ip, net)| with_prefix(ip.into(), net.prefix_len()));
+        ipv4.into_iter().chain(ipv6).collect()
+    }
+
+    /// Tells the ledger what is about to be changed and returns the settings to write.
+    fn enter_in_ledger(&self, links: &[Link]) -> Result<Vec<(String, String)>, PrepareError> {
+        let name = &self.config.bridge;
+        let mut adopted = Vec::new();
+        for link in links
+            .iter()
+            .filter(|link| link.is_bridge && link.name != *name)
+        {
+            adopted.extend(HostChanges::parse_alias(&link.alias).unwrap_or_default());
+        }
+        let routing =
+            |link: &&Link| link.controller.is_none() && !link.is_loopback && link.name != *name;
+        let routing: Vec<String> = links
+            .iter()
+            .filter(routing)
+            .map(|l| l.name.clone())
+            .collect();
+        let families = (
+            self.config.ipv4_subnet.is_some(),
+            self.config.ipv6_subnet.is_some(),
+        );
+        let mut changes = lock(&self.changes).clone();
+        let writes = sysctl::plan_forwarding(&mut changes, families, &routing, &adopted)
+            .map_err(|source| self.sysctl_error(source))?;
+        changes.bridge = Some(name.clone());
+        changes.table = Some(self.config.table.clone());
+        self.ledger
+            .record(&changes)
+            .map_err(|source| PrepareError::Ledger { source })?;
+        *lock(&self.changes) = changes;
+        Ok(writes)
+    }
+
+    pub(super) async fn lay_down_rules(&self) -> Result<(), PrepareError> {
+        let rules = Rules {
+            table: &self.config.table,
+            bridge: &self.config.bridge,
+            prefix: &self.prefix,
+            ipv4: self.config.ipv4_subnet,
+            ipv6: self.config.ipv6_subnet,
+        };
+        let program = &self.config.nft;
+        let failed = |source| PrepareError::Rules {
+            bridge: self.config.bridge.clone(),
+            source,
+        };
+        let text = inet_ruleset(&rules);
+        if let Err(first) = rules::lay_down(program, &text).await {
+            // A table of another version, whose maps have other types: start from nothing. What
+            // it published comes back with the records.
+            tracing::warn!(error = %first, "rules of an earlier agent are replaced");
+            let anew = format!("delete table inet {}\n{text}", self.config.table);
+            if rules::lay_down(program, &anew).await.is_err() {
+                return Err(failed(first));
+            }
+        }
+        if let Err(error) = rules::lay_down(program, &bridge_ruleset(&rules)).await {
+            self.warn(format!(
+                "sandboxes can send router advertisements to each other: {error}"
+            ));
+        }
+        Ok(())
+    }
+
+    async fn create_bridge(&self, mtu: u32) -> Result<u32, PrepareError> {
+        let name = &self.config.bridge;
+        let failed = |source| PrepareError::Bridge {
+            bridge: name.clone(),
+            source,
+        };
+        let (ipv4, ipv6) = lock(&self.state).pool.gateways();
+        bridge::create(&self.handle, name, MacAddress::of(ipv4, ipv6), mtu)
+            .await
+            .map_err(failed)?;
+        let links = bridge::links(&self.handle).await;
+        let links = links.map_err(|source| PrepareError::Inspect { source })?;
+        // Gone again already: the next attachment will say so.
+        Ok(bridge::find(&links, name).map_or(0, |link| link.index))
+    }
+
+    /// Writes the bridge's own settings, which go with it, and those the ledger has.
+    async fn set_up(self: &Arc<Self>, writes: Vec<(String, String)>) -> Result<(), PrepareError> {
+        let name = &self.config.bridge;
+        let mut settings = Vec::new();
+        if self.config.ipv4_subnet.is_some() {
+            // 127.0.0.1 of the host reaches published ports; the guard drops the rest.
+            settings.push((format!("net/ipv4/conf/{name}/route_localnet"), "1"));
+            settings.push((format!("net/ipv4/conf/{name}/accept_redirects"), "0"));
+        }
+        if sysctl::has_ipv6() {
+            // CVE-2020-13401: no sandbox advertises itself as the host's router.
+            settings.push((format!("net/ipv6/conf/{name}/accept_ra"), "0"));
+            settings.push((format!("net/ipv6/conf/{name}/accept_redirects"), "0"));
+            let off = if self.config.ipv6_subnet.is_some() {
+                "0"
+            } else {
+                "1"
+            };
+            settings.push((format!("net/ipv6/conf/{name}/disable_ipv6"), off));
+        }
+        let mut settings: Vec<(String, String)> = settings
+            .into_iter()
+            .map(|(key, value)| (key, value.to_owned()))
+            .collect();
+        settings.extend(writes);
+        let write_all = move || {
+            settings
+                .iter()
+                .try_for_each(|(key, value)| sysctl::write(key, value))
+        };
+        tokio::task::spawn_blocking(write_all)
+            .await
+            .map_err(|source| PrepareError::Interrupted {
+                bridge: name.clone(),
+                source,
+            })?
+            .map_err(|source| self.sysctl_error(source))
+    }
+
+    fn sysctl_error(&self, source: SysctlError) -> PrepareError {
+        PrepareError::Sysctl {
+            bridge: self.config.bridge.clone(),
+            source,
+        }
+    }
+
+    /// Warns of rules of others that drop what our sandboxes send: nothing of ours can undo that.
+    pub(super) fn look_for_foreign_drops(&self) {
+        match lock(&self.table).foreign_drops() {
+            Ok(chains) => {
+                for chain in chains {
+                    self.warn(format!(
+                        "packet filter chain {chain} drops forwarded packets by policy: \
+                         sandboxes may not reach other machines"
+                    ));
+                }
+            }
+            Err(error) => tracing::debug!(error = %error, "chains of others could not be listed"),
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Who has which address, port and link, in memory. Pure.
+
+use std::collections::HashMap;
+
+use agent_types::SandboxId;
+
+use crate::attachment::BridgeAttachment;
+use crate::ipam::Pool;
+use crate::nft::{Element, elements};
+use crate::port::PortTable;
+
+/// What is known of a sandbox's link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LinkState {
+    /// Not made, or seen gone.
+    Absent,
+    /// Made, or about to be.
+    Present,
+}
+
+/// A sandbox on the bridge.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) attachment: BridgeAttachment,
+    /// Its number in the pool; none for a record of another subnet.
+    number: Option<u32>,
+    pub(super) link: LinkState,
+    /// Its ports are withdrawn; only its address waits for the link to go.
+    pub(super) detached: bool,
+}
+
+/// Every sandbox on the bridge.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) pool: Pool,
+    pub(super) ports: PortTable,
+    entries: HashMap<SandboxId, Entry>,
+    by_interface: HashMap<String, SandboxId>,
+    /// Where the search for a free host port goes on.
+    pub(super) next_port: u16,
+}
+
+impl State {
+    pub(super) fn new(pool: Pool, first_port: u16) -> Self {
+        Self {
+            pool,
+            ports: PortTable::default(),
+            entries: HashMap::new(),
+            by_interface: HashMap::new(),
+            next_port: first_port,
+        }
+    }
+
+    /// Returns a sandbox.
+    pub(super) fn get(&self, sandbox: &SandboxId) -> Option<&Entry> {
+        self.entries.get(sandbox)
+    }
+
+    /// Returns a sandbox.
+    pub(super) fn get_mut(&mut self, sandbox: &SandboxId) -> Option<&mut Entry> {
+        self.entries.get_mut(sandbox)
+    }
+
+    /// Returns whether a link of this name is known.
+    pub(super) fn knows_interface(&self, interface: &str) -> bool {
+        self.by_interface.contains_key(interface)
+    }
+
+    /// Returns every sandbox.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values()
+    }
+
+    /// Enters a sandbox whose address number is taken already, and holds its ports.
+    pub(super) fn insert(&mut self, attachment: BridgeAttachment, number: Option<u32>) {
+        let sandbox = attachment.sandbox.clone();
+        for port in &attachment.ports {
+            self.ports.hold(port, &sandbox);
+        }
+        self.by_interface
+            .insert(attachment.interface.clone(), sandbox.clone());
+        let entry = Entry {
+            attachment,
+            number,
+            link: LinkState::Absent,
+            detached: false,
+        };
+        self.entries.insert(sandbox, entry);
+    }
+
+    /// Enters what a record of an earlier run tells; false when its address belongs to another.
+    pub(super) fn adopt(&mut self, attachment: &BridgeAttachment) -> bool {
+        if self.entries.contains_key(&attachment.sandbox) {
+            return true;
+        }
+        let ipv4 = attachment.ipv4.map(|ip| ip.address.addr());
+        let ipv6 = attachment.ipv6.map(|ip| ip.address.addr());
+        let number = self.pool.number_of(ipv4, ipv6);
+        let ours = number.is_none_or(|number| self.pool.take(number));
+        self.insert(attachment.clone(), number.filter(|_| ours));
+        ours
+    }
+
+    /// Withdraws the ports of a sandbox; returns whether its link must still be seen to go.
+    pub(super) fn detach(&mut self, sandbox: &SandboxId) -> bool {
+        let Some(entry) = self.entries.get_mut(sandbox) else {
+            return false;
+        };
+        let ports = std::mem::take(&mut entry.attachment.ports);
+        entry.detached = true;
+        let waits = entry.link == LinkState::Present;
+        self.ports.release(&ports, sandbox);
+        if !waits {
+            self.remove(sandbox);
+        }
+        waits
+    }
+
+    /// Notes that a link is gone, and gives the address back where the sandbox has left.
+    pub(super) fn link_gone(&mut self, interface: &str) {
+        let Some(sandbox) = self.by_interface.get(interface).cloned() else {
+            return;
+        };
+        let Some(entry) = self.entries.get_mut(&sandbox) else {
+            return;
+        };
+        entry.link = LinkState::Absent;
+        if entry.detached {
+            self.remove(&sandbox);
+        }
+    }
+
+    /// Returns the elements that the published ports of all sandboxes need.
+    pub(super) fn elements(&self) -> Vec<Element> {
+        let attached = self.entries.values().filter(|entry| !entry.detached);
+        attached
+            .flat_map(|entry| elements(&entry.attachment))
+            .collect()
+    }
+
+    fn remove(&mut self, sandbox: &SandboxId) {
+        if let Some(entry) = self.entries.remove(sandbox) {
+            self.by_interface.remove(&entry.attachment.interface);
+            if let Some(number) = entry.number {
+                self.pool.release(number);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attachment::{Ipv4Address, MacAddress};
+
+    fn state() -> State {
+        State::new(Pool::new("10.0.0.0/29".parse().ok(), None), 40_000)
+    }
+
+    fn attachment(state: &State, name: &str, number: u32) -> BridgeAttachment {
+        BridgeAttachment {
+            sandbox: name.parse().unwrap(),
+            interface: format!("link-{name}"),
+            mac: MacAddress([0; 6]),
+            ipv4: state.pool.addresses(number).0.map(|address| Ipv4Address {
+                address: ipnet::Ipv4Net::new(address, 29).unwrap(),
+                gateway: "10.0.0.1".parse().unwrap(),
+            }),
+            ipv6: None,
+            ports: Vec::new(),
+        }
+    }
+
+    fn join(state: &mut State, name: &str) -> SandboxId {
+        let number = state.pool.allocate().unwrap();
+        let attachment = attachment(state, name, number);
+        state.insert(attachment, Some(number));
+        name.parse().unwrap()
+    }
+
+    #[test]
+    fn an_address_is_free_only_when_the_link_is_gone() {
+        let mut state = state();
+        let id = join(&mut state, "a");
+        state.get_mut(&id).unwrap().link = LinkState::Present;
+        assert!(state.detach(&id));
+        assert_eq!(state.pool.in_use(), 1);
+        assert!(state.detach(&id), "detaching twice changes nothing");
+        state.link_gone("link-a");
+        assert_eq!(state.pool.in_use(), 0);
+        assert!(!state.detach(&id));
+        assert!(!state.knows_interface("link-a"));
+    }
+
+    #[test]
+    fn a_link_that_went_first_frees_the_address_at_once() {
+        let mut state = state();
+        let id = join(&mut state, "a");
+        state.get_mut(&id).unwrap().link = LinkState::Present;
+        state.link_gone("link-a");
+        assert_eq!(state.pool.in_use(), 1, "still reserved");
+        assert!(!state.detach(&id));
+        assert_eq!(state.pool.in_use(), 0);
+    }
+
+    #[test]
+    fn records_of_an_earlier_run_take_their_addresses() {
+        let mut state = state();
+        let first = attachment(&state, "a", 3);
+        assert!(state.adopt(&first) && state.adopt(&first));
+        let twin = attachment(&state, "b", 3);
+        assert!(!state.adopt(&twin), "the address belongs to a");
+        state.detach(&"b".parse().unwrap());
+        assert_eq!(state.pool.in_use(), 1, "b gave nothing back that is a's");
+        let mut elsewhere = attachment(&state, "c", 4);
+        elsewhere.ipv4 = None;
+        assert!(state.adopt(&elsewhere));
+        assert_eq!(state.entries().count(), 2);
+    }
+}

@@ -1,0 +1,106 @@
+//! Keeps the memory true to the host's links, and the host's rules true to the memory.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use super::state::LinkState;
+use super::{Inner, lock};
+use crate::host::bridge;
+use crate::netlink::watch::{Gone, Watch};
+
+/// Pause between two repairs: whoever flushes the rules often is not to be fought in a loop.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Watches links until the network is dropped or the socket fails.
+pub(super) async fn links(mut watch: Watch, inner: Weak<Inner>) {
+    loop {
+        let event = watch.next().await;
+        let Some(inner) = inner.upgrade() else { return };
+        match event {
+            Ok(Gone::Names(names)) => names.iter().for_each(|name| link_gone(&inner, name)),
+            Ok(Gone::Unknown) => resync(&inner).await,
+            Err(error) => {
+                inner.warn(format!("links are no longer watched: {error}"));
+                return;
+            }
+        }
+    }
+}
+
+fn link_gone(inner: &Inner, name: &str) {
+    if name == inner.config.bridge {
+        // The next attachment makes it anew.
+        *lock(&inner.base) = None;
+        tracing::warn!(interface = name, "bridge was removed");
+    } else if name.starts_with(&inner.prefix) {
+        lock(&inner.state).link_gone(name);
+    }
+}
+
+/// Compares every known link with those there are.
+async fn resync(inner: &Arc<Inner>) {
+    // Taken first: a link that is made while the host is asked is not in this list.
+    let known: Vec<String> = {
+        let state = lock(&inner.state);
+        let present = state.entries().filter(|e| e.link == LinkState::Present);
+        present.map(|e| e.attachment.interface.clone()).collect()
+    };
+    match bridge::links(&inner.handle).await {
+        Ok(links) => {
+            let mut state = lock(&inner.state);
+            for name in known {
+                if !links.iter().any(|link| link.name == name) {
+                    state.link_gone(&name);
+                }
+            }
+        }
+        Err(error) => tracing::warn!(error = %error, "links of the host could not be listed"),
+    }
+}
+
+/// Watches tables until the network is dropped or the socket fails.
+///
+/// A firewall that starts anew often flushes everybody's rules; without the guard the host's
+/// loopback would lie open to sandboxes, and without the maps their ports are gone.
+pub(super) async fn tables(mut watch: Watch, inner: Weak<Inner>) {
+    loop {
+        let event = watch.next().await;
+        {
+            let Some(inner) = inner.upgrade() else { return };
+            match event {
+                Ok(Gone::Names(names)) if !names.contains(&inner.config.table) => continue,
+                Ok(Gone::Names(_) | Gone::Unknown) => repair(&inner).await,
+                Err(error) => {
+                    inner.warn(format!("packet filter is no longer watched: {error}"));
+                    return;
+                }
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn repair(inner: &Arc<Inner>) {
+    // One at a time with the first preparation, which lays the rules down itself.
+    let _one = inner.preparing.lock().await;
+    if lock(&inner.base).is_none() {
+        return;
+    }
+    if let Err(error) = inner.lay_down_rules().await {
+        inner.warn(format!(
+            "packet filter rules were removed and cannot be laid down again: {error}"
+        ));
+        return;
+    }
+    let worker = Arc::clone(inner);
+    match tokio::task::spawn_blocking(move || worker.compare_elements()).await {
+        Ok(Ok((added, _))) => {
+            tracing::warn!(
+                added,
+                "packet filter rules were removed by others and laid down again"
+            );
+        }
+        Ok(Err(error)) => inner.warn(format!("published ports were lost: {error}")),
+        Err(error) => inner.warn(format!("published ports were lost: {error}")),
+    }
+}

@@ -1,0 +1,207 @@
+//! The fixed rules, as text for `nft -f -`.
+//!
+//! Every line may be laid down again over itself: chains are flushed and refilled in the same
+//! transaction, and maps keep their elements, so that published ports work on while an agent
+//! starts anew.
+//!
+//! | chain | hook, priority | what it does |
+//! |---|---|---|
+//! | `guard` | prerouting, raw | drops what claims to come from or go to 127/8 on any wire |
+//! | `prerouting`, `output` | nat, dstnat + 5 | published ports, after everybody else's rules |
+//! | `forward` | filter + 5 | from outside only answers and published ports reach a sandbox |
+//! | `postrouting` | nat, srcnat + 5 | masquerade: out of the subnet, hairpin, host's loopback |
+
+use std::fmt::Write as _;
+
+use ipnet::{Ipv4Net, Ipv6Net};
+
+/// What the fixed rules depend on; names were checked by [`crate::Config::check`].
+#[derive(Debug, Clone)]
+pub(crate) struct Rules<'a> {
+    /// Name of the tables.
+    pub(crate) table: &'a str,
+    /// Name of the bridge.
+    pub(crate) bridge: &'a str,
+    /// What the names of the sandboxes' links start with.
+    pub(crate) prefix: &'a str,
+    /// IPv4 range of the sandboxes.
+    pub(crate) ipv4: Option<Ipv4Net>,
+    /// IPv6 range of the sandboxes.
+    pub(crate) ipv6: Option<Ipv6Net>,
+}
+
+/// The maps of published ports: name and type.
+const MAPS: [(&str, &str); 4] = [
+    (
+        "ports4",
+        "ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service",
+    ),
+    (
+        "any_ports4",
+        "inet_proto . inet_service : ipv4_addr . inet_service",
+    ),
+    (
+        "ports6",
+        "ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service",
+    ),
+    (
+        "any_ports6",
+        "inet_proto . inet_service : ipv6_addr . inet_service",
+    ),
+];
+
+/// The chains of routed packets: name and hook.
+const CHAINS: [(&str, &str); 6] = [
+    (
+        "guard",
+        " { type filter hook prerouting priority -300; policy accept; }",
+    ),
+    ("published", ""),
+    (
+        "prerouting",
+        " { type nat hook prerouting priority -95; policy accept; }",
+    ),
+    (
+        "output",
+        " { type nat hook output priority -95; policy accept; }",
+    ),
+    (
+        "forward",
+        " { type filter hook forward priority 5; policy accept; }",
+    ),
+    (
+        "postrouting",
+        " { type nat hook postrouting priority 105; policy accept; }",
+    ),
+];
+
+/// Rules that depend on no setting: chain and rule.
+const RULES: [(&str, &str); 9] = [
+    ("guard", "iif != \"lo\" ip daddr 127.0.0.0/8 drop"),
+    ("guard", "iif != \"lo\" ip saddr 127.0.0.0/8 drop"),
+    ("prerouting", "fib daddr type local jump published"),
+    // The kernel never routes ::1 off the loopback; a forwarder serves it.
+    ("output", "ip6 daddr ::1 return"),
+    ("output", "fib daddr type local jump published"),
+    (
+        "published",
+        "dnat ip to ip daddr . meta l4proto . th dport map @ports4",
+    ),
+    (
+        "published",
+        "meta nfproto ipv4 dnat ip to meta l4proto . th dport map @any_ports4",
+    ),
+    (
+        "published",
+        "dnat ip6 to ip6 daddr . meta l4proto . th dport map @ports6",
+    ),
+    (
+        "published",
+        "meta nfproto ipv6 dnat ip6 to meta l4proto . th dport map @any_ports6",
+    ),
+];
+
+/// Returns the rules for routed packets.
+pub(crate) fn inet_ruleset(rules: &Rules<'_>) -> String {
+    let table = rules.table;
+    let mut text = format!("add table inet {table}\n");
+    for (name, kind) in MAPS {
+        let _ = writeln!(text, "add map inet {table} {name} {{ type {kind}; }}");
+    }
+    for (name, hook) in CHAINS {
+        let _ = writeln!(text, "add chain inet {table} {name}{hook}");
+        let _ = writeln!(text, "flush chain inet {table} {name}");
+    }
+    for (chain, rule) in RULES {
+        let _ = writeln!(text, "add rule inet {table} {chain} {rule}");
+    }
+    for rule in forward_rules(rules.bridge) {
+        let _ = writeln!(text, "add rule inet {table} forward {rule}");
+    }
+    for rule in masquerade_rules(rules) {
+        let _ = writeln!(text, "add rule inet {table} postrouting {rule}");
+    }
+    text
+}
+
+/// From outside, only answers and published ports reach a sandbox. Everybody else's packets
+/// are none of our business.
+fn forward_rules(bridge: &str) -> [String; 5] {
+    [
+        format!("oifname != \"{bridge}\" accept"),
+        format!("iifname \"{bridge}\" accept"),
+        "ct state established,related accept".to_owned(),
+        "ct status dnat accept".to_owned(),
+        "counter drop".to_owned(),
+    ]
+}
+
+/// Sandboxes speak with the host's address: outside, and where the answer would otherwise take
+/// a shorter way back than the question came (published ports reached from the same bridge).
+fn masquerade_rules(rules: &Rules<'_>) -> Vec<String> {
+    let bridge = rules.bridge;
+    let mut all = Vec::new();
+    if let Some(net) = rules.ipv4.map(|net| net.trunc()) {
+        all.extend([
+            format!("oifname \"{bridge}\" ip saddr {net} ct status dnat masquerade"),
+            format!("oifname \"{bridge}\" ip saddr 127.0.0.0/8 masquerade"),
+            format!("oifname != \"{bridge}\" ip saddr {net} ip daddr != 224.0.0.0/4 masquerade"),
+        ]);
+    }
+    if let Some(net) = rules.ipv6.map(|net| net.trunc()) {
+        all.extend([
+            format!("oifname \"{bridge}\" ip6 saddr {net} ct status dnat masquerade"),
+            format!("oifname != \"{bridge}\" ip6 saddr {net} ip6 daddr != ff00::/8 masquerade"),
+        ]);
+    }
+    all
+}
+
+/// Returns the rules for bridged packets: no sandbox speaks as a router.
+pub(crate) fn bridge_ruleset(rules: &Rules<'_>) -> String {
+    let Rules { table, prefix, .. } = rules;
+    let mut text = format!("add table bridge {table}\n");
+    for hook in ["forward", "input"] {
+        let _ = writeln!(
+            text,
+            "add chain bridge {table} {hook} {{ type filter hook {hook} priority -200; policy accept; }}\n\
+             flush chain bridge {table} {hook}\n\
+             add rule bridge {table} {hook} iifname \"{prefix}*\" icmpv6 type nd-router-advert drop"
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules() -> Rules<'static> {
+        Rules {
+            table: "node_agent",
+            bridge: "nodeagent0",
+            prefix: "naabc",
+            ipv4: "10.199.0.0/16".parse().ok(),
+            ipv6: "fd6e:6f64:6561:1::/64".parse().ok(),
+        }
+    }
+
+    #[test]
+    fn the_routed_rules_are_these() {
+        assert_eq!(inet_ruleset(&rules()), include_str!("inet.snapshot"));
+    }
+
+    #[test]
+    fn the_bridged_rules_are_these() {
+        assert_eq!(bridge_ruleset(&rules()), include_str!("bridge.snapshot"));
+    }
+
+    #[test]
+    fn a_family_without_a_subnet_is_not_masqueraded() {
+        let text = inet_ruleset(&Rules {
+            ipv6: None,
+            ..rules()
+        });
+        assert!(!text.contains("ip6 saddr") && text.contains("ip saddr 10.199.0.0/16"));
+    }
+}

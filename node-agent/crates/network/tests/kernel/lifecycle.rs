@@ -1,0 +1,324 @@
+//! Attaching, detaching, and what is left behind.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use agent_network::{
+    AttachSpec, Attachment, Config, HostChanges, LedgerError, ModeSpec, Network, PrepareError,
+};
+use agent_sys::netns;
+use agent_types::{Classify, ErrorKind};
+
+use crate::harness::{
+    attach, listen, on_host, reach, run, run_in, sandbox_links, spec, sysctl, tcp, until,
+};
+
+#[test]
+fn the_inside_is_complete_when_attach_returns() {
+    on_host(|host| async move {
+        let network = host.open();
+        let pod = host.pod(&network, "a", &[]).await;
+        let addresses = run_in(&pod.netns, "ip", "-o addr");
+        for expected in [
+            "127.0.0.1/8",
+            "10.199.0.2/16 brd 10.199.255.255",
+            "fd6e:6f64:6561:1::2/64 scope global nodad",
+        ] {
+            assert!(addresses.contains(expected), "{expected}: {addresses}");
+        }
+        let link = run_in(&pod.netns, "ip", "link show eth0");
+        assert!(
+            link.contains("6e:61:0a:c7:00:02") && link.contains("state UP"),
+            "{link}"
+        );
+        let routes = run_in(&pod.netns, "ip", "route");
+        assert!(
+            routes.contains("default via 10.199.0.1 dev eth0"),
+            "{routes}"
+        );
+        let routes = run_in(&pod.netns, "ip", "-6 route");
+        assert!(
+            routes.contains("default via fd6e:6f64:6561:1::1 dev eth0"),
+            "{routes}"
+        );
+        let stats = network.stats(pod.bridge()).await.unwrap();
+        assert!(stats.tx_packets < 1000);
+    });
+}
+
+#[test]
+fn nothing_is_left_of_a_sandbox_or_of_the_network() {
+    on_host(|host| async move {
+        let before = (
+            sysctl("net/ipv4/ip_forward"),
+            sysctl("net/ipv6/conf/all/forwarding"),
+        );
+        let network = host.open();
+        let pod = host.pod(&network, "a", &[tcp(None, 8080, 80)]).await;
+        assert_eq!(sysctl("net/ipv4/ip_forward"), "1");
+        network.detach(&pod.attachment).await.unwrap();
+        network.detach(&pod.attachment).await.unwrap();
+        assert!(!run("nft", "list ruleset").contains("8080"));
+        assert_eq!(
+            network.status().addresses_in_use,
+            1,
+            "the link is still there"
+        );
+        drop(pod.netns);
+        until("the address is free", || {
+            network.status().addresses_in_use == 0
+        })
+        .await;
+        assert_eq!(sandbox_links(), [""; 0]);
+
+        drop(network);
+        Network::teardown(&host.ledger.changes()).await.unwrap();
+        Network::teardown(&host.ledger.changes()).await.unwrap();
+        let after = (
+            sysctl("net/ipv4/ip_forward"),
+            sysctl("net/ipv6/conf/all/forwarding"),
+        );
+        assert_eq!(before, after);
+        assert_eq!(run("nft", "list ruleset"), "");
+        assert!(!run("ip", "link").contains("nodeagent0"));
+    });
+}
+
+#[test]
+fn a_reservation_alone_is_given_back() {
+    on_host(|host| async move {
+        let network = host.open();
+        let attachment = network.reserve(&spec("a", &[tcp(None, 8080, 80)])).unwrap();
+        assert_eq!(network.status().addresses_in_use, 1);
+        assert!(
+            !network.status().ready,
+            "nothing is made before it is needed"
+        );
+        network.detach(&attachment).await.unwrap();
+        assert_eq!(network.status().addresses_in_use, 0);
+        network.reserve(&spec("b", &[tcp(None, 8080, 80)])).unwrap();
+    });
+}
+
+#[test]
+fn a_failed_attachment_leaves_nothing() {
+    on_host(|host| async move {
+        let network = host.open();
+        let attachment = network.reserve(&spec("a", &[tcp(None, 8080, 80)])).unwrap();
+        let inside = netns::create().unwrap();
+        // The name of the inner end is taken.
+        run_in(&inside, "ip", "link add eth0 type bridge");
+        let guest = agent_network::Guest {
+            netns: std::os::fd::AsFd::as_fd(&inside),
+            netlink: netns::route_socket_in(std::os::fd::AsFd::as_fd(&inside)).unwrap(),
+        };
+        let error = network.attach(&attachment, Some(guest)).await.unwrap_err();
+        assert!(
+            error.to_string().contains("of sandbox a cannot be made"),
+            "{error}"
+        );
+        assert_eq!(sandbox_links(), [""; 0]);
+        run_in(&inside, "ip", "link del eth0");
+        attach(&network, &attachment, &inside).await;
+        attach(&network, &attachment, &inside).await;
+        assert_eq!(sandbox_links().len(), 1, "attaching twice makes one link");
+    });
+}
+
+#[test]
+fn a_link_that_is_kept_alive_is_deleted() {
+    on_host(|host| async move {
+        let network = host.open();
+        let pod = host.pod(&network, "a", &[]).await;
+        network.detach(&pod.attachment).await.unwrap();
+        // `pod.netns` stays open.
+        until("the link is deleted", || {
+            network.status().addresses_in_use == 0
+        })
+        .await;
+        assert_eq!(sandbox_links(), [""; 0]);
+    });
+}
+
+#[test]
+fn a_removed_bridge_is_made_anew() {
+    on_host(|host| async move {
+        let network = host.open();
+        let first = host.pod(&network, "a", &[]).await;
+        run("ip", "link del nodeagent0");
+        let second = host.pod(&network, "b", &[]).await;
+        let inside = listen(&second.netns, "0.0.0.0:80");
+        reach(&host.netns, (second.ip4(), 80).into(), &inside).await;
+        network.detach(&first.attachment).await.unwrap();
+    });
+}
+
+#[test]
+fn the_other_modes_make_what_they_say() {
+    on_host(|host| async move {
+        let network = host.open();
+        let request = |mode| AttachSpec {
+            mode,
+            ..spec("a", &[])
+        };
+        let none = network.reserve(&request(ModeSpec::None)).unwrap();
+        let inside = netns::create().unwrap();
+        attach(&network, &none, &inside).await;
+        let links = run_in(&inside, "ip", "-o -4 addr");
+        assert!(
+            links.contains("127.0.0.1/8") && links.lines().count() == 1,
+            "{links}"
+        );
+        let shared = network.reserve(&request(ModeSpec::Host)).unwrap();
+        network.attach(&shared, None).await.unwrap();
+        let joined = ModeSpec::Container {
+            of: "b".parse().unwrap(),
+        };
+        let joined = network.reserve(&request(joined)).unwrap();
+        network.attach(&joined, None).await.unwrap();
+        for attachment in [none, shared, joined] {
+            network.detach(&attachment).await.unwrap();
+        }
+        assert!(!network.status().ready);
+        assert!(!run("ip", "link").contains("nodeagent0"));
+        let with_ports = AttachSpec {
+            mode: ModeSpec::Host,
+            ..spec("a", &[tcp(None, 80, 80)])
+        };
+        let error = network.reserve(&with_ports).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+    });
+}
+
+#[test]
+fn a_subnet_in_use_is_refused_by_name() {
+    on_host(|host| async move {
+        run("ip", "link add eth7 type bridge");
+        run("ip", "addr add 10.199.4.1/24 dev eth7");
+        run("ip", "link set eth7 up");
+        let error = host.open().prepare().await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "subnet 10.199.0.0/16 is in use on this host by address 10.199.4.1/24 of interface eth7"
+        );
+        run("ip", "addr flush dev eth7");
+        run("ip", "route add 10.0.0.0/8 dev eth7");
+        let error = host.open().prepare().await.unwrap_err();
+        assert!(matches!(error, PrepareError::Overlap { .. }), "{error}");
+        run("ip", "route flush dev eth7");
+        run("ip", "link add nodeagent0 type bridge");
+        let error = host.open().prepare().await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "interface nodeagent0 exists and is not ours"
+        );
+        assert_eq!(host.ledger.changes(), HostChanges::default());
+    });
+}
+
+#[test]
+fn nothing_is_changed_that_the_ledger_does_not_take() {
+    struct Full;
+    impl agent_network::Ledger for Full {
+        fn record(&self, _: &HostChanges) -> Result<(), LedgerError> {
+            Err(std::io::Error::from(std::io::ErrorKind::StorageFull).into())
+        }
+    }
+    on_host(|_| async {
+        let network =
+            Network::open(Config::default(), HostChanges::default(), Arc::new(Full)).unwrap();
+        let error = network.prepare().await.unwrap_err();
+        assert!(matches!(error, PrepareError::Ledger { .. }), "{error}");
+        assert_eq!(run("nft", "list ruleset"), "");
+        assert!(!run("ip", "link").contains("nodeagent0"));
+        assert_eq!(sysctl("net/ipv4/ip_forward"), "0");
+    });
+}
+
+#[test]
+fn the_last_of_two_agents_puts_the_settings_back() {
+    on_host(|host| async move {
+        let second = Config {
+            bridge: "nodeagent1".to_owned(),
+            table: "node_agent_1".to_owned(),
+            ipv4_subnet: "10.198.0.0/16".parse().ok(),
+            ipv6_subnet: "fd6e:6f64:6561:2::/64".parse().ok(),
+            ..Config::default()
+        };
+        let (a, b) = (host.open(), Arc::new(crate::harness::Memory::default()));
+        a.prepare().await.unwrap();
+        let ledger: Arc<dyn agent_network::Ledger> = b.clone();
+        let beside = Network::open(second, HostChanges::default(), ledger).unwrap();
+        let pod = host.pod(&beside, "x", &[]).await;
+        Network::teardown(&host.ledger.changes()).await.unwrap();
+        assert_eq!(
+            sysctl("net/ipv4/ip_forward"),
+            "1",
+            "the other still needs it"
+        );
+        assert_eq!(sandbox_links().len(), 1);
+        drop((pod, beside));
+        Network::teardown(&b.changes()).await.unwrap();
+        assert_eq!(sysctl("net/ipv4/ip_forward"), "0");
+        assert_eq!(sysctl("net/ipv6/conf/all/forwarding"), "0");
+        assert_eq!(run("nft", "list ruleset"), "");
+    });
+}
+
+#[test]
+fn the_hosts_own_router_is_listened_to_on() {
+    on_host(|host| async move {
+        run("ip", "link add eth7 type bridge");
+        assert_eq!(sysctl("net/ipv6/conf/eth7/accept_ra"), "1");
+        let network = host.open();
+        network.prepare().await.unwrap();
+        assert_eq!(sysctl("net/ipv6/conf/eth7/accept_ra"), "2");
+        Network::teardown(&host.ledger.changes()).await.unwrap();
+        assert_eq!(sysctl("net/ipv6/conf/eth7/accept_ra"), "1");
+    });
+}
+
+#[test]
+fn three_hundred_sandboxes_come_and_go() {
+    on_host(|host| async move {
+        let host = Arc::new(host);
+        let network = host.open();
+        network.prepare().await.unwrap();
+        let mut spaces = Vec::new();
+        for _ in 0..300 {
+            spaces.push(netns::create().unwrap());
+        }
+        let begin = Instant::now();
+        let mut pods = tokio::task::JoinSet::new();
+        for (number, inside) in spaces.into_iter().enumerate() {
+            let network = network.clone();
+            pods.spawn(async move {
+                let port = tcp(None, u16::try_from(10_000 + number).unwrap(), 80);
+                let attachment = network
+                    .reserve(&spec(&format!("pod-{number}"), &[port]))
+                    .unwrap();
+                attach(&network, &attachment, &inside).await;
+                (attachment, inside)
+            });
+        }
+        let pods: Vec<(Attachment, _)> = pods.join_all().await;
+        println!(
+            "300 sandboxes with a port attached in {:?}",
+            begin.elapsed()
+        );
+        assert_eq!(sandbox_links().len(), 300);
+        let begin = Instant::now();
+        for (attachment, _) in &pods {
+            network.detach(attachment).await.unwrap();
+        }
+        println!("and detached in {:?}", begin.elapsed());
+        drop(pods);
+        until("all addresses are free", || {
+            network.status().addresses_in_use == 0
+        })
+        .await;
+        println!("and gone after {:?}", begin.elapsed());
+        assert_eq!(sandbox_links(), [""; 0]);
+        assert!(!run("nft", "list ruleset").contains("elements"));
+    });
+}
