@@ -26,7 +26,7 @@ use super::{Step, devices, masks, mounts, passwd, root, terminal};
 use crate::channel::ChildEnd;
 use crate::failure::Failure;
 use crate::maker::Birth;
-use crate::request::{CreateRequest, Namespaces, PidMode, Stdio};
+use crate::request::{CreateRequest, Namespaces, PidMode, Root, Stdio};
 use crate::shared_mount::Copies;
 
 /// Runs the child's side to its end.
@@ -67,7 +67,7 @@ fn prepare<'a>(request: &'a CreateRequest<'_>, copies: Copies) -> Step<Launch<'a
     if let Some(terminal) = &terminal {
         terminal::attach_console(in_root, terminal.slave.as_fd())?;
     }
-    seal_root(&root, &spec)?;
+    seal_root(&root, &spec, &request.root)?;
     if let PidMode::Join(reaper) = request.namespaces.pid {
         move_into_thread_name_spaces(reaper.pidfd.as_fd(), ThreadNameSpaceType::PROCESS_ID)
             .map_err(|error| Failure::io("join", "the sandbox's PID namespace", error))?;
@@ -190,7 +190,7 @@ fn build(
 }
 
 /// Hides and protects what the specification says, at last the root itself.
-fn seal_root(root: &OwnedFd, spec: &Spec) -> Step<()> {
+fn seal_root(root: &OwnedFd, spec: &Spec, layers: &Root<'_>) -> Step<()> {
     let in_root = InRoot(root.as_fd());
     let linux = spec.linux().as_ref();
     let paths = |get: fn(&Linux) -> &Option<Vec<String>>| {
@@ -216,11 +216,8 @@ fn seal_root(root: &OwnedFd, spec: &Spec) -> Step<()> {
         )
         .map_err(|error| Failure::io("set", format!("rootfsPropagation {word}"), error))?;
     }
-    if spec
-        .root()
-        .as_ref()
-        .is_some_and(|root| root.readonly() == Some(true))
-    {
+    let asked = spec.root().as_ref().and_then(|root| root.readonly()) == Some(true);
+    if asked || layers.upper.is_none() {
         let read_only = Change::set(MountAttrFlags::MOUNT_ATTR_RDONLY);
         mount::change(root.as_fd(), &read_only, Depth::One)
             .map_err(|error| Failure::io("make read-only", "the root file system", error))?;

@@ -51,11 +51,16 @@ pub(super) struct Sources<'a> {
     pub(super) hierarchies: Option<Hierarchies>,
 }
 
-/// Returns the destinations of a specification, for finding out which are missing.
+/// Returns the destinations that the root itself must have: those that lie in no other mount.
 pub(super) fn destinations(mounts: &[Mount]) -> Vec<PathBuf> {
-    mounts
-        .iter()
-        .map(|mount| mount.destination().clone())
+    let all: Vec<&PathBuf> = mounts.iter().map(Mount::destination).collect();
+    let inside = |path: &Path| {
+        all.iter()
+            .any(|other| path != **other && path.starts_with(other))
+    };
+    all.iter()
+        .filter(|path| !inside(path))
+        .map(|path| (*path).clone())
         .collect()
 }
 

@@ -24,13 +24,12 @@ pub(super) fn make_all_private() -> Step<()> {
         .map_err(|error| Failure::io("make private", "the caller's mounts", error))
 }
 
-/// Mounts the layers on their own base directory, which nothing needs any more, and returns the new root.
+/// Joins the layers, attaches them over the caller's root, where no path leads to, and returns the new root.
 ///
 /// `needed` are the destinations that later mounts need: where a root without a writable layer lacks one of them, it gets a small
 /// writable layer in memory.
 pub(super) fn mount_root(root: &Root<'_>, needed: &[PathBuf]) -> Step<OwnedFd> {
-    let base = rustix::fs::open(root.base, DIRECTORY, Mode::empty())
-        .map_err(|error| Failure::io("open", root.base.display().to_string(), error))?;
+    let base = open_directory(root.base)?;
     rustix::process::fchdir(&base)
         .map_err(|error| Failure::io("enter", root.base.display().to_string(), error))?;
     if root.lower.is_empty() {
@@ -48,47 +47,53 @@ pub(super) fn mount_root(root: &Root<'_>, needed: &[PathBuf]) -> Step<OwnedFd> {
             return Err(Failure::invalid("mount", "the root file system", reason));
         }
     };
-    if writable.is_some() {
-        return join(root, writable.as_ref(), &base);
+    let mut joined = join(root, writable.as_ref())?;
+    let lacks = |path: &PathBuf| InRoot(joined.as_fd()).open(path, OFlags::PATH).is_err();
+    if writable.is_none() && needed.iter().any(lacks) {
+        let memory = layer_in_memory(root.base)?;
+        joined = join(root, Some(&memory))?;
+        // The file system holds on to its layers by itself.
+        unmount_base(root.base)?;
     }
-    let mounted = join(root, None, &base)?;
-    let lacks = |path: &PathBuf| InRoot(mounted.as_fd()).open(path, OFlags::PATH).is_err();
-    if !needed.iter().any(lacks) {
-        return Ok(mounted);
-    }
-    rustix::process::fchdir(&base)
-        .map_err(|error| Failure::io("enter", root.base.display().to_string(), error))?;
-    let memory = layer_in_memory(root.base)?;
-    join(root, Some(&memory), &base)
+    let top = open_directory(Path::new("/"))?;
+    mount::attach(joined.as_fd(), top.as_fd())
+        .map_err(|error| Failure::io("attach", "the root file system", error))?;
+    Ok(joined)
+}
+
+fn open_directory(path: &Path) -> Step<OwnedFd> {
+    rustix::fs::open(path, DIRECTORY, Mode::empty())
+        .map_err(|error| Failure::io("open", path.display().to_string(), error))
+}
+
+fn unmount_base(base: &Path) -> Step<()> {
+    rustix::mount::unmount(base, UnmountFlags::DETACH)
+        .map_err(|error| Failure::io("unmount", base.display().to_string(), error))
 }
 
 type Writable = (PathBuf, PathBuf);
 
-/// Joins the layers; the current directory is the base.
-fn join(root: &Root<'_>, writable: Option<&Writable>, base: &OwnedFd) -> Step<OwnedFd> {
-    let mounted = match (root.lower, writable) {
+/// Joins the layers into a detached mount; the current directory is their base.
+fn join(root: &Root<'_>, writable: Option<&Writable>) -> Step<OwnedFd> {
+    if let ([only], None) = (root.lower, writable) {
         // An overlay needs two layers at least.
-        ([only], None) => single(only).map_err(|error| Failure::io("mount layer", only, error))?,
-        _ if root.mount_api == MountApi::Classic => return join_classic(root, writable),
-        _ => match overlay(root, writable) {
-            Ok(mounted) => mounted,
-            // No `lowerdir+` before Linux 6.5 and 6.7.
-            Err(FilesystemError::Option { source, .. })
-                if source.raw_os_error() == Some(rustix::io::Errno::INVAL.raw_os_error()) =>
-            {
-                return join_classic(root, writable);
-            }
-            Err(error) => {
-                let source = copy_of_error(error.io());
-                return Err(
-                    Failure::io("mount", "the root file system", source).because(error.to_string())
-                );
-            }
-        },
-    };
-    mount::attach(mounted.as_fd(), base.as_fd())
-        .map_err(|error| Failure::io("attach", "the root file system", error))?;
-    Ok(mounted)
+        return single(only).map_err(|error| Failure::io("mount layer", only, error));
+    }
+    if root.mount_api == MountApi::Classic {
+        return join_classic(root, writable);
+    }
+    match overlay(root, writable) {
+        // No `lowerdir+` before Linux 6.5.
+        Err(FilesystemError::Option { source, .. })
+            if source.raw_os_error() == Some(rustix::io::Errno::INVAL.raw_os_error()) =>
+        {
+            join_classic(root, writable)
+        }
+        other => other.map_err(|error| {
+            let source = copy_of_error(error.io());
+            Failure::io("mount", "the root file system", source).because(error.to_string())
+        }),
+    }
 }
 
 fn single(layer: &str) -> io::Result<OwnedFd> {
@@ -147,7 +152,7 @@ fn join_classic(root: &Root<'_>, writable: Option<&Writable>) -> Step<OwnedFd> {
             "a layer's name has a NUL byte",
         )
     })?;
-    let on_base = |error| Failure::io("mount", "the root file system", error);
+    let failed = |error: io::Error| Failure::io("mount", "the root file system", error);
     rustix::mount::mount(
         "overlay",
         root.base,
@@ -155,8 +160,11 @@ fn join_classic(root: &Root<'_>, writable: Option<&Writable>) -> Step<OwnedFd> {
         MountFlags::empty(),
         data.as_c_str(),
     )
-    .map_err(on_base)?;
-    rustix::fs::open(root.base, DIRECTORY, Mode::empty()).map_err(on_base)
+    .map_err(|error| failed(error.into()))?;
+    // From here on as if the newer calls had made it: a mount that no path leads to.
+    let joined = mount::copy_of_path(root.base, Depth::One).map_err(failed)?;
+    unmount_base(root.base)?;
+    Ok(joined)
 }
 
 /// Mounts a small tmpfs on the base directory, for the mount points of a root that is only read.

@@ -15,10 +15,10 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use serde_json::{Value, json};
 
-const APPLETS: [&str; 26] = [
+const APPLETS: [&str; 29] = [
     "sh", "cat", "ls", "id", "echo", "true", "false", "pwd", "mount", "touch", "stat", "readlink",
     "grep", "test", "sleep", "tty", "ps", "env", "mkdir", "dd", "kill", "head", "hostname", "wc",
-    "stty", "ulimit",
+    "stty", "uname", "mv", "cut", "tr",
 ];
 
 /// Hierarchies of cgroup v1 that a case makes cgroups in.
@@ -84,10 +84,30 @@ impl Fixture {
 
 impl Drop for Fixture {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.end_members();
+        }
         for path in &self.cgroups {
             let removed = fs::remove_dir(path);
             assert!(removed.is_ok() || std::thread::panicking(), "{removed:?}");
         }
+    }
+}
+
+impl Fixture {
+    /// Kills what a failed case left behind, and waits for it.
+    fn end_members(&self) {
+        let Some(first) = self.cgroups.first() else {
+            return;
+        };
+        let members = fs::read_to_string(first.join("cgroup.procs")).unwrap_or_default();
+        for pid in members.lines().filter_map(|pid| pid.parse().ok()) {
+            let Some(pid) = rustix::process::Pid::from_raw(pid) else {
+                continue;
+            };
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+        while let Ok(Some(_)) = rustix::process::wait(rustix::process::WaitOptions::empty()) {}
     }
 }
 
@@ -511,4 +531,22 @@ pub(crate) fn spec() -> Value {
             "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
         },
     })
+}
+
+/// A bind mount of a specification, whose source is a descriptor.
+pub(crate) fn bind(destination: &str, options: &[&str]) -> Value {
+    json!({"destination": destination, "type": "bind", "source": "/volume", "options": options})
+}
+
+/// A detached copy of what lies at a path, as the agent sends volumes.
+pub(crate) fn detached(path: &Path) -> OwnedFd {
+    agent_sys::mount::copy_of_path(path, agent_sys::mount::Depth::Tree).unwrap()
+}
+
+/// Puts the case into a mount namespace of its own, so that it may mount.
+pub(crate) fn own_mounts() {
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).unwrap();
+    let flags =
+        rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC;
+    rustix::mount::mount_change("/", flags).unwrap();
 }
