@@ -18,6 +18,14 @@ const MAX_QUEUED: usize = 4 * MAX_MESSAGE;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Gone;
 
+/// A request, and what came beside it.
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub(crate) request: Request,
+    /// The refusal, where roles and descriptors do not match.
+    pub(crate) descriptors: Result<Descriptors, RequestError>,
+}
+
 /// One agent.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -44,14 +52,15 @@ impl Connection {
     }
 
     /// Returns the next request; `None` when no whole one is there yet.
-    pub(crate) fn next(
-        &mut self,
-    ) -> Result<Option<(Request, Result<Descriptors, RequestError>)>, Gone> {
+    pub(crate) fn next(&mut self) -> Result<Option<Received>, Gone> {
         match self.reader.read(self.socket.as_fd()) {
             Ok(Read::Frame(frame)) => {
                 let request = Request::decode(frame.body.as_slice()).map_err(|_| Gone)?;
                 let descriptors = Descriptors::new(&request.fds, frame.fds);
-                Ok(Some((request, descriptors)))
+                Ok(Some(Received {
+                    request,
+                    descriptors,
+                }))
             }
             Ok(Read::Pending) => Ok(None),
             Ok(Read::Closed) | Err(_) => Err(Gone),

@@ -108,32 +108,18 @@ pub(crate) fn start(
         ended: false,
         id,
     };
-    let Some(master) = made.terminal else {
-        return Ok(Started {
-            session,
-            terminal: None,
-        });
-    };
-    let copy =
-        pipes::set_nonblocking(&master).and_then(|()| rustix::io::fcntl_dupfd_cloexec(&master, 3));
-    match copy {
-        Ok(copy) => {
-            session.outputs = [Some(copy), None];
-            session.terminal = true;
-            Ok(Started {
-                session,
-                terminal: Some(master),
-            })
-        }
-        Err(errno) => {
-            let _ = session.signal(SIGKILL);
-            pipes::wait_for(&session.pidfd);
-            Err(RequestError::kernel(
-                "copying the terminal",
-                session.id.as_str(),
-            )(errno))
-        }
+    let terminal = made.terminal;
+    if let Some(master) = &terminal
+        && let Err(errno) = session.keep_terminal(master)
+    {
+        let _ = session.signal(SIGKILL);
+        pipes::wait_for(&session.pidfd);
+        return Err(RequestError::kernel(
+            "copying the terminal",
+            session.id.as_str(),
+        )(errno));
     }
+    Ok(Started { session, terminal })
 }
 
 fn stdio(request: &Exec, descriptors: &mut Descriptors) -> Result<runtime::Stdio, RequestError> {
@@ -152,6 +138,15 @@ fn stdio(request: &Exec, descriptors: &mut Descriptors) -> Result<runtime::Stdio
 }
 
 impl Session {
+    /// Keeps a copy of a terminal, to read and resize it.
+    fn keep_terminal(&mut self, master: &OwnedFd) -> rustix::io::Result<()> {
+        pipes::set_nonblocking(master)?;
+        let copy = rustix::io::fcntl_dupfd_cloexec(master, 3)?;
+        self.outputs = [Some(copy), None];
+        self.terminal = true;
+        Ok(())
+    }
+
     pub(crate) fn signal(&self, signal: i32) -> std::io::Result<()> {
         agent_sys::signal::send(self.pidfd.as_fd(), signal)
     }

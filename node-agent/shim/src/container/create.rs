@@ -57,43 +57,51 @@ pub(crate) fn create(
             id: id.to_string(),
             source,
         })?;
-    let serial = poll.serial();
     let watched = match made.terminal {
         Some(master) => stdio.set_terminal(master),
         None => Ok(()),
-    }
-    .and_then(|()| stdio.watch(serial, poll));
-    if let Err(errno) = watched {
+    };
+    let serial = poll.serial();
+    if let Err(errno) = watched.and_then(|()| stdio.watch(serial, poll)) {
         let _ = agent_sys::signal::send(made.pidfd.as_fd(), 9);
         crate::pipes::wait_for(&made.pidfd);
         return Err(kernel("watching the output")(errno));
     }
-    let reply = Created {
-        pid: made.pid,
-        uid: made.user.uid,
-        gid: made.user.gid,
-        groups: made.user.groups,
-    };
+    let reply = created(made.pid, made.user);
+    let (pid_namespace, exec_pid) = where_processes_live(pid_mode);
     let container = Container {
         serial,
         id,
         pid: made.pid,
         pidfd: made.pidfd,
         phase: Phase::Created(made.gate),
-        pid_namespace: match pid_mode {
-            NamespaceMode::Container => PidNamespace::Own,
-            _ => PidNamespace::Shared,
-        },
-        exec_pid: match pid_mode {
-            NamespaceMode::Host => runtime::ExecPid::Host,
-            _ => runtime::ExecPid::Container,
-        },
+        pid_namespace,
+        exec_pid,
         cgroup,
         stdio,
         log,
         started_at: 0,
     };
     Ok((container, reply))
+}
+
+fn created(pid: i32, user: runtime::ResolvedUser) -> Created {
+    Created {
+        pid,
+        uid: user.uid,
+        gid: user.gid,
+        groups: user.groups,
+    }
+}
+
+fn where_processes_live(pid_mode: NamespaceMode) -> (PidNamespace, runtime::ExecPid) {
+    match pid_mode {
+        NamespaceMode::Container => (PidNamespace::Own, runtime::ExecPid::Container),
+        NamespaceMode::Host => (PidNamespace::Shared, runtime::ExecPid::Host),
+        NamespaceMode::Sandbox | NamespaceMode::Join | NamespaceMode::Unspecified => {
+            (PidNamespace::Shared, runtime::ExecPid::Container)
+        }
+    }
 }
 
 fn open_log(

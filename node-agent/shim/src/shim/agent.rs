@@ -99,9 +99,9 @@ impl Shim {
                 Err(Gone) => Err(Gone),
             };
             match next {
-                Ok(Some((request, descriptors))) => {
+                Ok(Some(received)) => {
                     self.buffers.touch();
-                    self.serve_request(request, descriptors);
+                    self.serve_request(received);
                 }
                 Ok(None) => return,
                 Err(Gone) => {
@@ -118,7 +118,7 @@ impl Shim {
         };
         let request = match candidate.next() {
             Ok(None) => return,
-            Ok(Some((request, _))) => request,
+            Ok(Some(received)) => received.request,
             Err(Gone) => {
                 if let Some(candidate) = self.candidate.take() {
                     candidate.close(&self.poll);

@@ -5,11 +5,12 @@ use std::os::fd::{AsFd as _, OwnedFd};
 
 use agent_types::{ContainerId, ExecId};
 use proto_shim::{
-    Attach, CreateContainer, Done, Exec, ExecStarted, FdRole, Request, Resize, SignalContainer,
-    Started, reply, request::Call,
+    Attach, CreateContainer, Done, Exec, ExecStarted, FdRole, Resize, SignalContainer, Started,
+    reply, request::Call,
 };
 
 use super::Shim;
+use crate::connection::Received;
 use crate::container::create::{create, dimension};
 use crate::container::{Container, Phase};
 use crate::descriptors::Descriptors;
@@ -28,11 +29,11 @@ fn done() -> Result<Answer, RequestError> {
 }
 
 impl Shim {
-    pub(super) fn serve_request(
-        &mut self,
-        request: Request,
-        descriptors: Result<Descriptors, RequestError>,
-    ) {
+    pub(super) fn serve_request(&mut self, received: Received) {
+        let Received {
+            request,
+            descriptors,
+        } = received;
         let id = request.id;
         if matches!(request.call, Some(Call::Shutdown(_))) {
             self.shut_down(id);

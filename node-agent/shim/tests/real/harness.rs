@@ -277,15 +277,7 @@ impl Sandbox<'_> {
 
     /// Waits until the shim's process is gone.
     pub(crate) fn wait_for_end(&self) {
-        let mut polled = [rustix::event::PollFd::new(
-            &self.ready.pidfd,
-            rustix::event::PollFlags::IN,
-        )];
-        let limit = rustix::event::Timespec {
-            tv_sec: 20,
-            tv_nsec: 0,
-        };
-        assert_eq!(rustix::event::poll(&mut polled, Some(&limit)), Ok(1));
+        wait_for(&self.ready.pidfd);
     }
 
     pub(crate) fn kill_shim(&self) {
@@ -397,10 +389,8 @@ impl Cgroups {
 
 impl Drop for Cgroups {
     fn drop(&mut self) {
-        for _ in 0..1000 {
-            for pid in self.processes() {
-                let _ = rustix::process::kill_process(pid, Signal::KILL);
-            }
+        for _ in 0..100 {
+            self.processes().into_iter().for_each(end);
             let left = HIERARCHIES
                 .iter()
                 .filter(|hierarchy| fs::remove_dir(self.path(hierarchy)).is_err())
@@ -408,8 +398,31 @@ impl Drop for Cgroups {
             if left.count() == 0 {
                 return;
             }
-            std::thread::sleep(Duration::from_millis(5));
         }
         assert!(std::thread::panicking(), "a cgroup is left");
     }
+}
+
+/// Kills a process and waits until it is gone.
+fn end(pid: Pid) {
+    use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
+    let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else {
+        return;
+    };
+    let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+    wait_for(&pidfd);
+}
+
+/// Waits until a process is gone.
+fn wait_for(pidfd: &OwnedFd) {
+    let mut polled = [rustix::event::PollFd::new(
+        pidfd,
+        rustix::event::PollFlags::IN,
+    )];
+    let limit = rustix::event::Timespec {
+        tv_sec: 20,
+        tv_nsec: 0,
+    };
+    let ended = rustix::event::poll(&mut polled, Some(&limit));
+    assert!(ended == Ok(1) || std::thread::panicking());
 }
