@@ -89,6 +89,12 @@ fn cve_2020_13401_a_router_advertisement_changes_nothing() {
         let attacker = host.pod(&network, "attacker", &[]).await;
         let victim = host.pod(&network, "victim", &[]).await;
         assert_eq!(sysctl("net/ipv6/conf/nodeagent0/accept_ra"), "0");
+        // Only what comes from a link-local address counts as a router.
+        until("the attacker has a link-local address", || {
+            let text = run_in(&attacker.netns, "ip", "-6 addr show dev eth0 scope link");
+            text.contains("fe80") && !text.contains("tentative")
+        })
+        .await;
         let before = (
             run("ip", "-6 route"),
             run_in(&victim.netns, "ip", "-6 route"),
