@@ -12,14 +12,11 @@ use rustix::mount::MountAttrFlags;
 
 use super::Step;
 use super::cgroup::{self, Hierarchies};
-use super::in_root::{InRoot, Last, same_file, type_of};
+use super::in_root::{InRoot, Last, is_procfs, same_file, type_of};
 use super::mount_options::{BindDepth, Kind, MountOptions};
 use super::root::copy_of_error;
 use crate::failure::Failure;
 use crate::request::VolumeMount;
-
-/// `f_type` of procfs.
-const PROC_SUPER_MAGIC: u64 = 0x9fa0;
 
 /// Files of procfs that something may be mounted on: what lxcfs provides.
 const BELOW_PROC: [&str; 9] = [
@@ -332,8 +329,7 @@ impl Request<'_> {
     }
 
     fn is_procfs(&self, file: BorrowedFd<'_>) -> Step<bool> {
-        let found = rustix::fs::fstatfs(file).map_err(|error| self.failed(error))?;
-        Ok(u64::try_from(found.f_type).is_ok_and(|kind| kind == PROC_SUPER_MAGIC))
+        is_procfs(file).map_err(|error| self.failed(error))
     }
 }
 

@@ -13,6 +13,9 @@ use rustix::io::Errno;
 /// Most links followed in one path, as in the kernel.
 const LINKS_CAP: usize = 40;
 
+/// `f_type` of procfs.
+const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+
 /// Mode of directories made on the way to a destination.
 const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o755);
 
@@ -69,6 +72,12 @@ pub(super) fn same_file(one: &Stat, other: &Stat) -> bool {
 /// Returns the type of an open file.
 pub(super) fn type_of(file: BorrowedFd<'_>) -> io::Result<FileType> {
     Ok(FileType::from_raw_mode(fstat(file)?.st_mode))
+}
+
+/// Returns whether an open file lies in a procfs.
+pub(super) fn is_procfs(file: BorrowedFd<'_>) -> io::Result<bool> {
+    let found = rustix::fs::fstatfs(file)?;
+    Ok(u64::try_from(found.f_type).is_ok_and(|kind| kind == PROC_SUPER_MAGIC))
 }
 
 /// A walk part by part that makes what is missing.
@@ -144,7 +153,8 @@ impl<'a> Walk<'a> {
 
     fn follow(&mut self, link: &OwnedFd) -> io::Result<()> {
         self.links += 1;
-        if self.links > LINKS_CAP {
+        // What procfs's links say is not where they lead, and nothing can be made in it anyway.
+        if self.links > LINKS_CAP || is_procfs(link.as_fd())? {
             return Err(Errno::LOOP.into());
         }
         let target = rustix::fs::readlinkat(link, "", Vec::new())?;
