@@ -1,0 +1,62 @@
+//! `ctl logs`.
+
+use anyhow::Result;
+use harness::node::Node;
+
+#[tokio::test]
+async fn tails_times_and_streams() -> Result<()> {
+    let node = Node::start().await?;
+    let ctl = node.ctl()?;
+    let line = "for i in 1 2 3 4 5; do echo line $i; done; echo err >&2; printf end";
+    ctl.ok(&["run", "--name", "one", &node.image, "sh", "-c", line])?;
+    let all = ctl.run(&["logs", "one"])?;
+    assert_eq!(
+        (all.stdout.as_str(), all.stderr.as_str()),
+        ("line 1\nline 2\nline 3\nline 4\nline 5\nend", "err\n")
+    );
+    let tail = ctl.run(&["logs", "--tail", "2", "one"])?;
+    assert_eq!(
+        tail.stdout.lines().count() + tail.stderr.lines().count(),
+        2,
+        "{tail:?}"
+    );
+    let timed = ctl.ok(&["logs", "-t", "--tail", "7", "one"])?;
+    let first = timed.lines().next().unwrap_or_default();
+    let (time, rest) = first.split_once(' ').unwrap_or_default();
+    assert!(
+        time.ends_with('Z') && time.contains('T') && rest == "line 1",
+        "{first}"
+    );
+    assert_eq!(
+        ctl.ok(&["logs", "--since", time, "one"])?.lines().count(),
+        6
+    );
+    assert_eq!(
+        ctl.ok(&["logs", "--since", "2100-01-01T00:00:00Z", "one"])?,
+        ""
+    );
+    ctl.ok(&["rm", "one"])?;
+    assert_eq!(ctl.run(&["logs", "one"])?.code, 1);
+    node.finish().await
+}
+
+#[tokio::test]
+async fn following_ends_with_the_container_and_misses_nothing() -> Result<()> {
+    let node = Node::start().await?;
+    let ctl = node.ctl()?;
+    ctl.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "one",
+        &node.image,
+        "sh",
+        "-c",
+        "for i in $(seq 1 300); do echo $i; sleep 0.005; done",
+    ])?;
+    let text = ctl.ok(&["logs", "-f", "one"])?;
+    let wanted: Vec<String> = (1..=300).map(|number: u32| number.to_string()).collect();
+    assert_eq!(text.lines().collect::<Vec<_>>(), wanted);
+    ctl.ok(&["rm", "one"])?;
+    node.finish().await
+}

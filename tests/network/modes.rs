@@ -1,0 +1,85 @@
+//! The host's network, and none.
+
+use anyhow::Result;
+use harness::node::Node;
+use proto::cri::NamespaceMode;
+
+#[tokio::test]
+async fn the_hosts_network_is_given_where_asked() -> Result<()> {
+    let node = Node::start().await?;
+    let mut config = node.sandbox_config("host");
+    config.hostname = String::new();
+    let context = config
+        .linux
+        .get_or_insert_default()
+        .security_context
+        .get_or_insert_default();
+    context.namespace_options.get_or_insert_default().network = NamespaceMode::Node.into();
+    let sandbox = node.sandbox_of(config).await?;
+    let mut config = node.container_config("main", &["/bin/pause"]);
+    let context = config
+        .linux
+        .get_or_insert_default()
+        .security_context
+        .get_or_insert_default();
+    context.namespace_options.get_or_insert_default().network = NamespaceMode::Node.into();
+    let id = node.run_of(&sandbox, &config).await?;
+    let ours = std::fs::read_link("/proc/self/ns/net")?
+        .display()
+        .to_string();
+    assert_eq!(
+        node.exec(&id, "readlink /proc/self/ns/net").await?.trim(),
+        ours
+    );
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname")?;
+    assert_eq!(node.exec(&id, "hostname").await?, host);
+    let status = node
+        .cri
+        .sandbox_status(&sandbox.id)
+        .await?
+        .network
+        .unwrap_or_default();
+    assert!(
+        !status.ip.starts_with(&node.agent.slot().names().prefix),
+        "{status:?}"
+    );
+    node.finish().await
+}
+
+#[tokio::test]
+async fn ctl_gives_no_network_or_anothers() -> Result<()> {
+    let node = Node::start().await?;
+    let ctl = node.ctl()?;
+    let none = ctl.ok(&[
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        &node.image,
+        "sh",
+        "-c",
+        "ls /sys/class/net",
+    ])?;
+    assert_eq!(none, "lo");
+    ctl.ok(&["run", "-d", "--name", "first", &node.image, "/bin/pause"])?;
+    let same = [
+        "sh",
+        "-c",
+        "readlink /proc/self/ns/net; cat /sys/class/net/eth0/address; hostname",
+    ];
+    let first = ctl.ok(&[&["exec", "first"], &same[..]].concat())?;
+    let joined = ctl.ok(&[
+        &[
+            "run",
+            "--rm",
+            "--network",
+            "container:first",
+            node.image.as_str(),
+        ],
+        &same[..],
+    ]
+    .concat())?;
+    assert_eq!(first, joined);
+    ctl.ok(&["rm", "-f", "first"])?;
+    node.finish().await
+}
