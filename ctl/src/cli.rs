@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use clap::builder::BoolishValueParser;
 use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
 
@@ -19,6 +20,7 @@ pub(crate) struct Invocation {
         short = 'H',
         long,
         env = "NODE_AGENT_HOST",
+        hide_env_values = true,
         default_value = "unix:///run/node-agent/node-agent.sock",
         value_name = "ADDRESS"
     )]
@@ -69,7 +71,7 @@ fn with_optional_values(command: clap::Command) -> clap::Command {
             .require_equals(true)
             .default_value("false")
             .default_missing_value("true")
-            .value_parser(clap::value_parser!(bool))
+            .value_parser(BoolishValueParser::new())
     });
     command.mut_subcommands(with_optional_values)
 }

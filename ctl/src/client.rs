@@ -193,6 +193,7 @@ fn near(name: &str, known: Vec<String>) -> Vec<String> {
         .filter(|(distance, _)| *distance <= allowed)
         .collect();
     near.sort();
+    near.dedup();
     near.into_iter()
         .take(MAX_NEAR)
         .map(|(_, known)| known)

@@ -9,7 +9,6 @@ use proto::agent::RegistryAuth;
 use serde::Deserialize;
 
 use crate::error::CommandError;
-use crate::parse::ParseError;
 
 /// The key docker keeps its own registry under.
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
@@ -45,9 +44,8 @@ pub(crate) fn of(image: &str) -> Result<Option<RegistryAuth>, CommandError> {
             });
         }
     };
-    let config: Config = serde_json::from_slice(&text).map_err(|source| {
-        CommandError::option(path.display().to_string())(ParseError::Json { source })
-    })?;
+    let config: Config = serde_json::from_slice(&text)
+        .map_err(|source| CommandError::Credentials { path, source })?;
     Ok(config.find(registry(image)))
 }
 

@@ -101,6 +101,8 @@ pub(crate) enum CommandError {
     },
     #[error("port {port} of container {container} is not published")]
     NotPublished { container: String, port: String },
+    #[error("container {container} does not run, so there is nothing to attach to")]
+    NotRunning { container: String },
     #[error("the agent sent an answer without its {what}")]
     Incomplete { what: &'static str },
     #[error("{option} is not usable")]
@@ -115,6 +117,11 @@ pub(crate) enum CommandError {
         verb: &'static str,
         path: PathBuf,
         source: io::Error,
+    },
+    #[error("credentials cannot be read from {}", path.display())]
+    Credentials {
+        path: PathBuf,
+        source: serde_json::Error,
     },
     #[error("the format cannot be applied")]
     Template(#[from] TemplateError),
@@ -166,6 +173,7 @@ impl CommandError {
                 )]
             }
             Self::Request { source, .. } => source.hint().into_iter().collect(),
+            Self::NotRunning { .. } => vec!["`ctl start -a` starts it and attaches".into()],
             Self::Usage { hint, .. } => vec![(*hint).into()],
             Self::Option { source, .. } => source.hint().map(Into::into).into_iter().collect(),
             Self::Template(error) => error.hint().into_iter().collect(),
@@ -243,6 +251,10 @@ impl AgentError {
 impl fmt::Display for AgentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.io_kind(), self.0.message()) {
+            (Some(io::ErrorKind::NotFound), _) => f.write_str("there is no such socket"),
+            (Some(io::ErrorKind::ConnectionRefused), _) => {
+                f.write_str("nothing listens on the socket")
+            }
             (Some(kind), _) => write!(f, "{kind}"),
             (None, "") => write!(f, "{}", self.0.code().description().to_lowercase()),
             (None, message) => f.write_str(message),

@@ -47,12 +47,14 @@ fn execute(invocation: Invocation, out: &mut Output) -> ExitStatus {
 }
 
 fn run(invocation: Invocation, out: &mut Output) -> Result<ExitStatus, CommandError> {
-    let client = Client::new(&invocation.host)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|source| CommandError::Runtime { source })?;
-    let result = runtime.block_on(commands::run(invocation.command, &client, out));
+    let result = runtime.block_on(async {
+        let client = Client::new(&invocation.host)?;
+        commands::run(invocation.command, &client, out).await
+    });
     // A thread may sit in a read of the terminal; it ends with the process.
     runtime.shutdown_background();
     result

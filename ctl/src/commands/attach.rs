@@ -8,10 +8,10 @@ use crate::session::{Foreground, OutputFrom, Streams};
 use crate::terminal::DetachKeys;
 
 /// Join a running container's streams with one's own
-///
-/// Ends with the container's code once it ends. In a terminal, Ctrl-P Ctrl-Q
-/// leaves the container running.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "ctl ends with the code of the container. In a terminal, Ctrl-P Ctrl-Q leaves the container running."
+)]
 pub(crate) struct Attach {
     /// Keys that leave the container running [default: ctrl-p,ctrl-q]
     #[arg(long, value_name = "KEYS")]
@@ -29,7 +29,8 @@ pub(crate) struct Attach {
         require_equals = true,
         default_value_t = true,
         default_missing_value = "true",
-        value_name = "BOOL"
+        value_name = "BOOL",
+        hide_possible_values = true
     )]
     sig_proxy: bool,
 
@@ -51,9 +52,8 @@ pub(super) async fn run(
         .of_container(&args.container, "cannot be inspected", answer)
         .await?;
     if found.container.unwrap_or_default().state() != ContainerState::Running {
-        return Err(CommandError::Usage {
-            problem: "the container does not run, so there is nothing to attach to",
-            hint: "`ctl start -a` starts it and attaches",
+        return Err(CommandError::NotRunning {
+            container: args.container,
         });
     }
     let spec = found.spec.unwrap_or_default();

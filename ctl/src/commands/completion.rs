@@ -6,9 +6,8 @@ use crate::error::{CommandError, ExitStatus};
 use crate::output::Output;
 
 /// Print what completes ctl's commands in a shell
-///
-/// For bash: `ctl completion bash > /etc/bash_completion.d/ctl`
 #[derive(Debug, Args)]
+#[command(after_help = "For bash: `ctl completion bash > /etc/bash_completion.d/ctl`")]
 pub(crate) struct Completion {
     shell: Shell,
 }

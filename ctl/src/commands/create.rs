@@ -15,8 +15,6 @@ use crate::error::{CommandError, ExitStatus};
 use crate::output::Output;
 
 /// Create a container without starting it
-///
-/// Prints its id. `ctl start` starts it.
 #[derive(Debug, Args)]
 #[command(
     disable_help_flag = true,

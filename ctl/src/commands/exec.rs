@@ -11,10 +11,10 @@ use crate::session::{Broken, Connection, End, Foreground, Pump};
 use crate::terminal::{self, DetachKeys, RawTerminal};
 
 /// Run a further process in a running container
-///
-/// Ends with the process's code: 126 if it cannot be executed, 127 if it does not
-/// exist, 125 if the request fails.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "ctl ends with the code of the process: 126 if it cannot be executed, 127 if it does not exist, 125 if the request fails."
+)]
 #[command(override_usage = "ctl exec [OPTIONS] CONTAINER COMMAND [ARG...]")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of docker's")]
 pub(crate) struct Exec {

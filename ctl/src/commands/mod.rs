@@ -21,6 +21,7 @@ mod logs;
 mod options;
 mod port;
 mod ps;
+mod ps_filter;
 mod pull;
 mod restart;
 mod rm;

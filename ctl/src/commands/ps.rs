@@ -1,22 +1,15 @@
 use clap::Args;
 use jiff::Timestamp;
-use proto::agent::{Container, InspectContainerRequest, ListContainersRequest};
+use proto::agent::{Container, ListContainersRequest};
 
-use super::filter::{self, Filter, any, filter, values};
+use super::filter::{self, Filter, filter, values};
+use super::ps_filter::{FILTERS, Fits};
 use crate::client::Client;
 use crate::error::{CommandError, ExitStatus};
 use crate::output::{Format, Output};
 use crate::parse::ParseError;
 use crate::parse::key_value::label;
-use crate::parse::network::network_name;
-use crate::parse::port::expose;
 use crate::view::container::{COLUMNS, Length, PLAIN_COLUMNS, row, state_named};
-use crate::view::ports::container_side;
-
-const FILTERS: [&str; 11] = [
-    "ancestor", "before", "exited", "id", "label", "name", "network", "publish", "since", "status",
-    "volume",
-];
 
 /// List containers
 #[derive(Debug, Args)]
@@ -133,81 +126,4 @@ fn has(filters: &[Filter], keys: &[&str]) -> bool {
     filters
         .iter()
         .any(|filter| keys.contains(&filter.key.as_str()))
-}
-
-/// What the filters mean that the agent does not know.
-#[derive(Debug)]
-struct Fits {
-    exited: Vec<i32>,
-    published: Vec<String>,
-    before: Option<i64>,
-    since: Option<i64>,
-}
-
-impl Fits {
-    async fn new(filters: &[Filter], client: &Client) -> Result<Self, CommandError> {
-        let mut fits = Self {
-            exited: Vec::new(),
-            published: Vec::new(),
-            before: None,
-            since: None,
-        };
-        for text in values(filters, "exited") {
-            let code = text.parse().map_err(|_| {
-                CommandError::option("--filter exited")(ParseError::form(text, "an exit code"))
-            })?;
-            fits.exited.push(code);
-        }
-        for text in values(filters, "publish") {
-            fits.published.extend(
-                expose(text)
-                    .map_err(CommandError::option("--filter publish"))?
-                    .0,
-            );
-        }
-        for name in values(filters, "before") {
-            fits.before = Some(created(client, name).await?);
-        }
-        for name in values(filters, "since") {
-            fits.since = Some(created(client, name).await?);
-        }
-        Ok(fits)
-    }
-
-    fn container(&self, filters: &[Filter], container: &Container) -> bool {
-        let network = network_name(container.network(), &container.network_container);
-        let published = |mapping| self.published.contains(&container_side(mapping));
-        any(filters, "id", |id| container.id.starts_with(id))
-            && any(filters, "name", |name| {
-                container.name.contains(name.trim_start_matches('/'))
-            })
-            && any(filters, "network", |name| network == name)
-            && any(filters, "volume", |path| {
-                container
-                    .mounts
-                    .iter()
-                    .any(|mount| mount.source == path || mount.destination == path)
-            })
-            && (self.exited.is_empty()
-                || self.exited.contains(&container.exit_code) && container.finished_at != 0)
-            && (self.published.is_empty() || container.ports.iter().any(published))
-            && self
-                .before
-                .is_none_or(|before| container.created_at < before)
-            && self.since.is_none_or(|since| container.created_at > since)
-    }
-}
-
-/// Returns when a container was made.
-async fn created(client: &Client, name: &str) -> Result<i64, CommandError> {
-    let answer = client
-        .containers()
-        .inspect(InspectContainerRequest {
-            container: name.to_owned(),
-        })
-        .await;
-    let found = client
-        .of_container(name, "cannot be inspected", answer)
-        .await?;
-    Ok(found.container.unwrap_or_default().created_at)
 }

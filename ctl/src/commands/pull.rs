@@ -9,10 +9,10 @@ use crate::error::{CommandError, ExitStatus};
 use crate::output::{Output, PullDisplay};
 
 /// Fetch images from a registry
-///
-/// Shows how far it is on stderr, and the name of each image on stdout. A pull
-/// that was cut off goes on where it stopped.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Progress goes to stderr, and the name of the image to stdout. A pull that was cut off goes on where it stopped."
+)]
 pub(crate) struct Pull {
     /// Show nothing but the names
     #[arg(short, long)]

@@ -34,7 +34,9 @@ pub(super) async fn run(
         let removed = client.of_container(name, "cannot be removed", answer).await;
         match removed {
             // With force it is enough that there is none afterwards.
-            Err(error @ CommandError::NotFound { .. }) if args.force => out.error(&error),
+            Err(error @ CommandError::NotFound { .. }) if args.force => {
+                out.warning(&error.to_string())
+            }
             result => each.line(out, result.map(|_| name))?,
         }
     }

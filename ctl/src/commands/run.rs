@@ -9,16 +9,17 @@ use crate::output::Output;
 use crate::session::{Foreground, OutputFrom};
 use crate::terminal::DetachKeys;
 
+const MORE: &str = "The image is fetched if it is not here. In the foreground, which is the default, \
+ctl shows what the container writes, passes signals on to it, and ends with its exit code: 126 if the \
+program cannot be executed, 127 if it does not exist, 125 if the request fails. In a terminal, Ctrl-P \
+Ctrl-Q leaves the container running.";
+
 /// Create a container and start it
-///
-/// Fetches the image if it is not here. In the foreground, which is the default,
-/// ctl shows what the container writes, passes signals on to it, and ends with its
-/// exit code: 126 if the program cannot be executed, 127 if it does not exist, 125 if
-/// the request fails.
 #[derive(Debug, Args)]
 #[command(
     disable_help_flag = true,
-    override_usage = "ctl run [OPTIONS] IMAGE [COMMAND] [ARG...]"
+    override_usage = "ctl run [OPTIONS] IMAGE [COMMAND] [ARG...]",
+    after_help = MORE
 )]
 pub(crate) struct Run {
     /// Let it run in the background, and print its id
@@ -37,7 +38,8 @@ pub(crate) struct Run {
         require_equals = true,
         default_value_t = true,
         default_missing_value = "true",
-        value_name = "BOOL"
+        value_name = "BOOL",
+        hide_possible_values = true
     )]
     sig_proxy: bool,
 

@@ -7,9 +7,10 @@ use crate::error::{CommandError, ExitStatus};
 use crate::output::Output;
 
 /// Stop running containers
-///
-/// Sends each container its stop signal, and SIGKILL if it has not ended in time.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Each container gets its stop signal, and SIGKILL if it has not ended in time."
+)]
 pub(crate) struct Stop {
     #[command(flatten)]
     pub(super) how: How,

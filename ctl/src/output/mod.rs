@@ -106,13 +106,17 @@ impl Output {
             return;
         }
         let mut text = format!("{} {error}", self.paint("1;31", "error:"));
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            for line in error.to_string().lines() {
+        let repeated = format!("{error}: ");
+        let mut source = error.source();
+        while let Some(error) = source {
+            let cause = error.to_string();
+            // The agent may name what was attempted too.
+            let cause = cause.strip_prefix(&repeated).unwrap_or(&cause);
+            for line in cause.lines() {
                 text.push_str("\n  ");
                 text.push_str(line);
             }
-            cause = error.source();
+            source = error.source();
         }
         for hint in error.hints() {
             text.push_str(&format!("\n{} {hint}", self.paint("36", "hint:")));

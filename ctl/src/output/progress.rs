@@ -25,9 +25,11 @@ impl PullDisplay {
     /// Returns the display that fits where stderr goes.
     pub(crate) fn new(out: &Output, quiet: bool) -> Self {
         if quiet {
-            Self::Quiet
-        } else if out.draws_progress() {
-            let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
+            return Self::Quiet;
+        }
+        let bars = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
+        // Not every terminal can move its cursor.
+        if out.draws_progress() && !bars.is_hidden() {
             Self::Bars {
                 bars,
                 layers: HashMap::new(),

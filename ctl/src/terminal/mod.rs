@@ -18,7 +18,7 @@ pub(crate) use keys::{DetachKeys, Keyboard, Pressed};
 /// Why the terminal cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TerminalError {
-    #[error("a terminal for the container needs one for its input, and stdin is none")]
+    #[error("stdin is not a terminal, so the container cannot have it as one")]
     Missing,
     #[error("the terminal cannot be made raw")]
     Raw { source: Errno },

@@ -1,5 +1,7 @@
 //! A container in full, with docker's field names, for `inspect`.
 
+use std::collections::BTreeMap;
+
 use proto::agent::{
     Container, ContainerSpec, ContainerState, InspectContainerResponse, Mount, MountKind, Resources,
 };
@@ -61,7 +63,7 @@ fn config(spec: &ContainerSpec, container: &Container) -> Value {
         .iter()
         .cloned()
         .chain(spec.ports.iter().map(ports::container_side));
-    let exposed: Map<_, _> = exposed.map(|port| (port, json!({}))).collect();
+    let exposed: BTreeMap<_, _> = exposed.map(|port| (port, json!({}))).collect();
     json!({
         "Hostname": spec.hostname,
         "Domainname": spec.domainname,
@@ -166,8 +168,8 @@ fn network(
 }
 
 /// Returns the ports as `{"80/tcp": [{"HostIp": ..., "HostPort": ...}]}`.
-fn held_ports(container: &Container) -> Map<String, Value> {
-    let mut held = Map::new();
+fn held_ports(container: &Container) -> BTreeMap<String, Value> {
+    let mut held = BTreeMap::new();
     for mapping in &container.ports {
         for address in ports::host_addresses(mapping) {
             push_binding(
@@ -182,8 +184,8 @@ fn held_ports(container: &Container) -> Map<String, Value> {
 }
 
 /// Returns the ports as they were asked for.
-fn bindings(spec: &ContainerSpec) -> Map<String, Value> {
-    let mut asked = Map::new();
+fn bindings(spec: &ContainerSpec) -> BTreeMap<String, Value> {
+    let mut asked = BTreeMap::new();
     for mapping in &spec.ports {
         push_binding(
             &mut asked,
@@ -195,7 +197,7 @@ fn bindings(spec: &ContainerSpec) -> Map<String, Value> {
     asked
 }
 
-fn push_binding(ports: &mut Map<String, Value>, side: String, address: &str, port: u32) {
+fn push_binding(ports: &mut BTreeMap<String, Value>, side: String, address: &str, port: u32) {
     let port = if port == 0 {
         String::new()
     } else {

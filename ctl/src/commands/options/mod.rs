@@ -70,7 +70,7 @@ pub(super) struct ContainerOptions {
     security: security::Security,
 
     /// Print help
-    #[arg(long, action = clap::ArgAction::Help)]
+    #[arg(long, action = clap::ArgAction::HelpShort)]
     help: Option<bool>,
 
     /// The image, and the program to run in place of the image's
