@@ -32,13 +32,19 @@ pub enum OpenError {
         /// Why.
         source: io::Error,
     },
+    /// The kernel gave no random bytes.
+    #[error("network cannot be given a name of its own")]
+    Random {
+        /// Why.
+        source: io::Error,
+    },
 }
 
 impl Classify for OpenError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Config { source } => source.kind(),
-            Self::Socket { .. } => ErrorKind::Internal,
+            Self::Socket { .. } | Self::Random { .. } => ErrorKind::Internal,
         }
     }
 }
@@ -61,10 +67,18 @@ pub enum PrepareError {
         occupant: Occupant,
     },
     /// A link with the bridge's name is there, and not of our making.
-    #[error("interface {bridge} exists and is not ours")]
+    #[error("interface {bridge} exists and does not belong to this agent")]
     NotOurs {
         /// The name.
         bridge: String,
+    },
+    /// Another agent on this machine uses tables of the same name.
+    #[error("packet filter tables {table} belong to the agent of bridge {other}")]
+    TableTaken {
+        /// The name.
+        table: String,
+        /// Bridge of the other agent.
+        other: String,
     },
     /// The ledger did not take what is about to be changed.
     #[error("changes to the host cannot be recorded")]
@@ -109,7 +123,9 @@ pub enum PrepareError {
 impl Classify for PrepareError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Overlap { .. } | Self::NotOurs { .. } => ErrorKind::FailedPrecondition,
+            Self::Overlap { .. } | Self::NotOurs { .. } | Self::TableTaken { .. } => {
+                ErrorKind::FailedPrecondition
+            }
             Self::Inspect { .. }
             | Self::Ledger { .. }
             | Self::Rules { .. }

@@ -214,6 +214,15 @@ pub(crate) async fn bring_up(
     handle.link().set(message).execute().await
 }
 
+/// Puts a link on the bridge and brings it up.
+pub(crate) async fn join(handle: &Handle, index: u32, bridge: u32) -> Result<(), rtnetlink::Error> {
+    let message = LinkUnspec::new_with_index(index)
+        .controller(bridge)
+        .up()
+        .build();
+    handle.link().set(message).execute().await
+}
+
 /// Deletes a link; one that is gone is no error.
 pub(crate) async fn delete(handle: &Handle, index: u32) -> Result<(), rtnetlink::Error> {
     match handle.link().del(index).execute().await {

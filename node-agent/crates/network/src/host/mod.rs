@@ -8,4 +8,5 @@ pub(crate) mod overlap;
 pub(crate) mod rules;
 pub(crate) mod sysctl;
 
+pub(crate) use changes::Mark;
 pub use changes::{HostChanges, Ledger, LedgerError, SysctlChange};

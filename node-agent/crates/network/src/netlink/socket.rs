@@ -19,6 +19,8 @@ const FLAG_ATTRIBUTES: u16 = 0x200;
 const ATTRIBUTE_MESSAGE: u16 = 1;
 /// Enough for the largest answer the kernel sends in one piece.
 const BUFFER: usize = 64 * 1024;
+/// Enough for what is asked inside a sandbox.
+const GUEST_BUFFER: usize = 8 * 1024;
 
 /// What the kernel answered, with its own words where it has any.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,7 +109,7 @@ impl Socket {
             SocketFlags::CLOEXEC,
             protocol,
         )?;
-        Ok(Self::from_fd(fd))
+        Ok(Self::from_fd(fd, BUFFER))
     }
 
     /// Opens an rtnetlink socket.
@@ -123,13 +125,17 @@ impl Socket {
         Ok(socket)
     }
 
-    /// Takes over a socket that somebody else opened.
-    pub(crate) fn from_fd(fd: OwnedFd) -> Self {
+    /// Takes over a socket that somebody else opened inside a sandbox, for a few messages.
+    pub(crate) fn of_guest(fd: OwnedFd) -> Self {
+        Self::from_fd(fd, GUEST_BUFFER)
+    }
+
+    fn from_fd(fd: OwnedFd, buffer: usize) -> Self {
         // Explanations are a courtesy: an old kernel without them is served as well.
         let _ = agent_sys::netns::ask_for_explanations(fd.as_fd());
         Self {
             fd,
-            buffer: vec![0; BUFFER],
+            buffer: vec![0; buffer],
         }
     }
 

@@ -36,7 +36,7 @@ impl Network {
             Attachment::Host { .. } | Attachment::Container { .. } => Ok(()),
             Attachment::None { .. } => {
                 let netlink = guest.ok_or_else(no_guest)?.netlink;
-                let work = move || link::loopback_up(&mut Socket::from_fd(netlink));
+                let work = move || link::loopback_up(&mut Socket::of_guest(netlink));
                 let done = tokio::task::spawn_blocking(work).await;
                 let interrupted = |source| AttachError::Interrupted {
                     sandbox: sandbox.clone(),
@@ -83,7 +83,7 @@ impl Network {
             inner: Arc::clone(&self.inner),
             attachment: attachment.clone(),
             netns,
-            netlink: Socket::from_fd(guest.netlink),
+            netlink: Socket::of_guest(guest.netlink),
             base,
         };
         // One hop to a blocking thread for all the kernel's work.
@@ -98,7 +98,7 @@ impl Network {
         let (mut done, mut work) = tokio::task::spawn_blocking(run)
             .await
             .map_err(interrupted)?;
-        if matches!(&done, Err(AttachError::Link { source, .. }) if bridge_is_gone(source)) {
+        if done.as_ref().is_err_and(host_is_not_ready) {
             *lock(&self.inner.base) = None;
             work.base = self.base().await.map_err(prepare)?;
             done = tokio::task::spawn_blocking(move || work.make())
@@ -254,10 +254,22 @@ impl Inner {
     }
 }
 
-/// The bridge's index leads nowhere.
-fn bridge_is_gone(refused: &Refused) -> bool {
-    matches!(
-        refused.source.errno,
-        Errno::NODEV | Errno::INVAL | Errno::NXIO
-    )
+/// The bridge's index leads nowhere, or the maps are gone: somebody cleared the host.
+fn host_is_not_ready(error: &AttachError) -> bool {
+    match error {
+        AttachError::Link { source, .. } => {
+            matches!(
+                source.source.errno,
+                Errno::NODEV | Errno::INVAL | Errno::NXIO
+            )
+        }
+        AttachError::Publish { source, .. } => source.errno == Errno::NOENT,
+        AttachError::Prepare { .. }
+        | AttachError::NotReserved { .. }
+        | AttachError::NoGuest { .. }
+        | AttachError::Netns { .. }
+        | AttachError::Inside { .. }
+        | AttachError::Forward { .. }
+        | AttachError::Interrupted { .. } => false,
+    }
 }

@@ -34,6 +34,10 @@ impl Network {
             .check()
             .map_err(|source| OpenError::Config { source })?;
         let mut config = config;
+        let mut changes = changes;
+        if changes.owner.is_empty() {
+            changes.owner = random_owner().map_err(|source| OpenError::Random { source })?;
+        }
         let mut warnings = Vec::new();
         if config.ipv6_subnet.is_some() && config.ipv4_subnet.is_some() && !sysctl::has_ipv6() {
             config.ipv6_subnet = None;
@@ -70,4 +74,11 @@ impl Network {
         let _ = inner.watchers.set(watchers);
         Ok(Self { inner })
     }
+}
+
+/// Returns a name that no other agent has.
+fn random_owner() -> io::Result<String> {
+    let mut bytes = [0; 8];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+    Ok(agent_types::ids::hex(&bytes))
 }

@@ -9,11 +9,13 @@ use crate::attachment::MacAddress;
 use crate::error::PrepareError;
 use crate::host::bridge::{self, Link};
 use crate::host::sysctl::{self, SysctlError};
-use crate::host::{HostChanges, overlap, rules};
+use crate::host::{Mark, overlap, rules};
 use crate::nft::{Rules, bridge_ruleset, inet_ruleset};
 
 /// MTU where the host has no default route to tell it.
 const DEFAULT_MTU: u32 = 1500;
+/// What IPv6 needs, also where the way out is narrower.
+const MIN_MTU: u32 = 1280;
 
 impl Network {
     /// Makes the bridge and lays down the rules now, in place of at the first attachment.
@@ -45,10 +47,7 @@ impl Inner {
         let inspect = |source| PrepareError::Inspect { source };
         let links = bridge::links(&self.handle).await.map_err(inspect)?;
         let existing = bridge::find(&links, name);
-        let recorded = lock(&self.changes).bridge.as_ref() == Some(name);
-        if let Some(link) = &existing
-            && !(link.is_bridge && (recorded || HostChanges::parse_alias(&link.alias).is_some()))
-        {
+        if existing.as_ref().is_some_and(|link| !self.owns(link)) {
             return Err(PrepareError::NotOurs {
                 bridge: name.clone(),
             });
@@ -59,7 +58,12 @@ impl Inner {
         if let Some((subnet, occupant)) = overlap::find(&self.subnets(), &around.occupants) {
             return Err(PrepareError::Overlap { subnet, occupant });
         }
-        let mtu = self.config.mtu.or(around.mtu).unwrap_or(DEFAULT_MTU);
+        let mtu = self
+            .config
+            .mtu
+            .or(around.mtu)
+            .unwrap_or(DEFAULT_MTU)
+            .max(MIN_MTU);
 
         let writes = self.enter_in_ledger(&links)?;
         // The guard must stand before the bridge lets packets of 127.0.0.0/8 through.
@@ -68,6 +72,7 @@ impl Inner {
             Some(index) => index,
             None => self.create_bridge(mtu).await?,
         };
+        self.take_back(&links, bridge).await;
         self.set_up(writes).await?;
         let failed = |source| PrepareError::Bridge {
             bridge: name.clone(),
@@ -83,6 +88,13 @@ impl Inner {
         self.look_for_foreign_drops();
         tracing::info!(interface = %name, mtu, "network made ready");
         Ok(Base { bridge, mtu })
+    }
+
+    /// Says whether a link is our bridge.
+    pub(super) fn owns(&self, link: &Link) -> bool {
+        link.is_bridge
+            && link.name == self.config.bridge
+            && lock(&self.changes).own(&link.name, &link.alias)
     }
 
     fn subnets(&self) -> Vec<IpNet> {
@@ -108,11 +120,17 @@ impl Inner {
     fn enter_in_ledger(&self, links: &[Link]) -> Result<Vec<(String, String)>, PrepareError> {
         let name = &self.config.bridge;
         let mut adopted = Vec::new();
-        for link in links
+        let others = links
             .iter()
-            .filter(|link| link.is_bridge && link.name != *name)
-        {
-            adopted.extend(HostChanges::parse_alias(&link.alias).unwrap_or_default());
+            .filter(|link| link.is_bridge && link.name != *name);
+        for (link, mark) in others.filter_map(|link| Some((link, Mark::parse(&link.alias)?))) {
+            if mark.table == self.config.table {
+                return Err(PrepareError::TableTaken {
+                    table: mark.table,
+                    other: link.name.clone(),
+                });
+            }
+            adopted.extend(mark.sysctls);
         }
         let routing =
             |link: &&Link| link.controller.is_none() && !link.is_loopback && link.name != *name;
@@ -182,6 +200,23 @@ impl Inner {
         let links = links.map_err(|source| PrepareError::Inspect { source })?;
         // Gone again already: the next attachment will say so.
         Ok(bridge::find(&links, name).map_or(0, |link| link.index))
+    }
+
+    /// Puts links of known sandboxes on the bridge that lost theirs when it was removed.
+    async fn take_back(&self, links: &[Link], bridge: u32) {
+        let lost = |link: &&Link| {
+            link.is_veth
+                && link.controller != Some(bridge)
+                && lock(&self.state).knows_interface(&link.name)
+        };
+        for link in links.iter().filter(lost) {
+            match bridge::join(&self.handle, link.index, bridge).await {
+                Ok(()) => tracing::info!(interface = %link.name, "link put back on the bridge"),
+                Err(error) => {
+                    tracing::warn!(interface = %link.name, error = %error, "link could not be put back");
+                }
+            }
+        }
     }
 
     /// Writes the bridge's own settings, which go with it, and those the ledger has.

@@ -51,6 +51,7 @@ impl Network {
         }
         let links = bridge::links(&self.inner.handle).await.map_err(inspect)?;
         let ours = bridge::find(&links, &self.inner.config.bridge);
+        let ours = ours.filter(|link| self.inner.owns(link));
         let in_use = lock(&self.inner.state).entries().next().is_some();
         if ours.is_none() && !in_use {
             return Ok(recovery);

@@ -3,7 +3,7 @@
 use super::Network;
 use crate::error::{TeardownError, TeardownErrors};
 use crate::host::bridge::{self, Link};
-use crate::host::{HostChanges, sysctl};
+use crate::host::{HostChanges, Mark, sysctl};
 use crate::netlink::interface_prefix;
 use crate::nft::Table;
 
@@ -24,9 +24,8 @@ impl Network {
                 let connection = tokio::spawn(connection);
                 match bridge::links(&handle).await {
                     Ok(links) => {
-                        let ours = changes.bridge.as_deref();
-                        others = links.iter().any(|link| is_of_another(link, ours));
-                        errors.extend(remove_links(&handle, &links, ours).await);
+                        others = links.iter().any(|link| is_of_another(link, changes));
+                        errors.extend(remove_links(&handle, &links, changes).await);
                     }
                     Err(source) => errors.push(TeardownError::Inspect { source }),
                 }
@@ -47,18 +46,21 @@ impl Network {
     }
 }
 
-fn is_of_another(link: &Link, ours: Option<&str>) -> bool {
-    link.is_bridge
-        && HostChanges::parse_alias(&link.alias).is_some()
-        && Some(link.name.as_str()) != ours
+fn is_of_another(link: &Link, changes: &HostChanges) -> bool {
+    link.is_bridge && Mark::parse(&link.alias).is_some_and(|mark| mark.owner != changes.owner)
 }
 
 async fn remove_links(
     handle: &rtnetlink::Handle,
     links: &[Link],
-    ours: Option<&str>,
+    changes: &HostChanges,
 ) -> Vec<TeardownError> {
-    let Some(bridge) = ours.and_then(|name| bridge::find(links, name)) else {
+    let ours = |link: &&Link| {
+        link.is_bridge
+            && changes.bridge.as_deref() == Some(link.name.as_str())
+            && changes.own(&link.name, &link.alias)
+    };
+    let Some(bridge) = links.iter().find(ours) else {
         return Vec::new();
     };
     let prefix = interface_prefix(&bridge.name);
@@ -66,7 +68,7 @@ async fn remove_links(
         link.is_veth && link.controller == Some(bridge.index) && link.name.starts_with(&prefix)
     };
     let mut errors = Vec::new();
-    for link in links.iter().filter(port).chain([&bridge]) {
+    for link in links.iter().filter(port).chain([bridge]) {
         if let Err(source) = bridge::delete(handle, link.index).await {
             errors.push(TeardownError::Link {
                 interface: link.name.clone(),

@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::state::LinkState;
-use super::{Inner, lock};
+use super::{Inner, Network, lock};
 use crate::host::bridge;
 use crate::netlink::watch::{Gone, Watch};
 
@@ -17,7 +17,12 @@ pub(super) async fn links(mut watch: Watch, inner: Weak<Inner>) {
         let event = watch.next().await;
         let Some(inner) = inner.upgrade() else { return };
         match event {
-            Ok(Gone::Names(names)) => names.iter().for_each(|name| link_gone(&inner, name)),
+            Ok(Gone::Names(names)) => {
+                names.iter().for_each(|name| link_gone(&inner, name));
+                if names.contains(&inner.config.bridge) {
+                    make_anew(inner).await;
+                }
+            }
             Ok(Gone::Unknown) => resync(&inner).await,
             Err(error) => {
                 inner.warn(format!("links are no longer watched: {error}"));
@@ -29,11 +34,23 @@ pub(super) async fn links(mut watch: Watch, inner: Weak<Inner>) {
 
 fn link_gone(inner: &Inner, name: &str) {
     if name == inner.config.bridge {
-        // The next attachment makes it anew.
         *lock(&inner.base) = None;
         tracing::warn!(interface = name, "bridge was removed");
     } else if name.starts_with(&inner.prefix) {
         lock(&inner.state).link_gone(name);
+    }
+}
+
+/// Makes a removed bridge anew where sandboxes need it; the next attachment does so otherwise.
+async fn make_anew(inner: Arc<Inner>) {
+    if lock(&inner.state).entries().next().is_none() {
+        return;
+    }
+    let network = Network { inner };
+    if let Err(error) = network.prepare().await {
+        network.inner.warn(format!(
+            "bridge was removed and cannot be made anew: {error}"
+        ));
     }
 }
 

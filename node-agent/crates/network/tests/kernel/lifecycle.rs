@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use agent_network::{
     AttachSpec, Attachment, Config, HostChanges, LedgerError, ModeSpec, Network, PrepareError,
+    Recovery,
 };
 use agent_sys::netns;
 use agent_types::{Classify, ErrorKind};
@@ -147,8 +148,16 @@ fn a_removed_bridge_is_made_anew() {
         let first = host.pod(&network, "a", &[]).await;
         run("ip", "link del nodeagent0");
         let second = host.pod(&network, "b", &[]).await;
-        let inside = listen(&second.netns, "0.0.0.0:80");
-        reach(&host.netns, (second.ip4(), 80).into(), &inside).await;
+        for pod in [&first, &second] {
+            let inside = listen(&pod.netns, "0.0.0.0:80");
+            reach(&host.netns, (pod.ip4(), 80).into(), &inside).await;
+        }
+        // Also when nobody attaches anything.
+        run("ip", "link del nodeagent0");
+        until("the bridge is back", || {
+            run("ip", "link").contains("master nodeagent0")
+        })
+        .await;
         network.detach(&first.attachment).await.unwrap();
     });
 }
@@ -210,7 +219,7 @@ fn a_subnet_in_use_is_refused_by_name() {
         let error = host.open().prepare().await.unwrap_err();
         assert_eq!(
             error.to_string(),
-            "interface nodeagent0 exists and is not ours"
+            "interface nodeagent0 exists and does not belong to this agent"
         );
         assert_eq!(host.ledger.changes(), HostChanges::default());
     });
@@ -262,6 +271,38 @@ fn the_last_of_two_agents_puts_the_settings_back() {
         assert_eq!(sysctl("net/ipv4/ip_forward"), "0");
         assert_eq!(sysctl("net/ipv6/conf/all/forwarding"), "0");
         assert_eq!(run("nft", "list ruleset"), "");
+    });
+}
+
+#[test]
+fn an_agent_leaves_the_bridge_of_another_alone() {
+    on_host(|host| async move {
+        let network = host.open();
+        let pod = host.pod(&network, "a", &[tcp(None, 8080, 80)]).await;
+        let inside = listen(&pod.netns, "[::]:80");
+        let open = |config| {
+            let ledger = Arc::new(crate::harness::Memory::default());
+            Network::open(config, HostChanges::default(), ledger).unwrap()
+        };
+        // The same settings by mistake, under another root directory.
+        let beside = open(Config::default());
+        assert_eq!(beside.recover(&[]).await.unwrap(), Recovery::default());
+        let error = beside.prepare().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::FailedPrecondition);
+        let error = open(Config {
+            bridge: "nodeagent1".to_owned(),
+            ipv4_subnet: "10.198.0.0/16".parse().ok(),
+            ipv6_subnet: None,
+            ..Config::default()
+        })
+        .prepare()
+        .await
+        .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "packet filter tables node_agent belong to the agent of bridge nodeagent0"
+        );
+        reach(&host.netns, "127.0.0.1:8080".parse().unwrap(), &inside).await;
     });
 }
 
