@@ -7,7 +7,7 @@
 //! Everything a registry says is an attacker's word: answers have caps, documents are hashed
 //! before they are read, redirects never carry credentials to another host nor leave TLS.
 //!
-//! Start reading at [`Client`]; [`session`] has the way of one request, [`document`] the formats.
+//! Start reading at [`Client`]; `session` has the way of one request, [`document`] the formats.
 #![forbid(unsafe_code)]
 
 mod auth;

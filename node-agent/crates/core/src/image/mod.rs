@@ -9,11 +9,11 @@
 //!     registry --chunks--> [ hash + ingest -> inflate -> hash + unpack ] -> commit in order
 //! ```
 //!
-//! Everything in a manifest, index or config is an attacker's word; see [`config`] and [`plan`].
+//! Everything in a manifest, index or config is an attacker's word; see `config` and `plan`.
 //! What a pull has made is leased until its record is saved, so that garbage collection leaves
 //! it alone; what a pull that failed has made, the next collection removes.
 //!
-//! Start reading at [`Images`], then [`pull`] and [`layer`].
+//! Start reading at [`Images`], then `pull`, `work` and `layer`.
 
 mod blob;
 mod catalog;
@@ -37,6 +37,7 @@ mod stack;
 mod status;
 mod sync;
 mod tag;
+mod work;
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};

@@ -94,6 +94,7 @@ impl Registry {
 
     fn request(&self, verb: &str, path: &str, kind: &str, body: &[u8]) -> (u16, String, Vec<u8>) {
         let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_nodelay(true).unwrap();
         write!(
             stream,
             "{verb} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: {kind}\r\n\

@@ -127,6 +127,7 @@ impl Drop for Scripted {
 }
 
 async fn serve(mut stream: TcpStream, seen: Arc<Mutex<Vec<Request>>>, script: Arc<Script>) {
+    stream.set_nodelay(true).unwrap();
     let mut buffer = Vec::new();
     while let Some(request) = read_request(&mut stream, &mut buffer).await {
         let reply = {
