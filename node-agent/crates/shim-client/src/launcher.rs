@@ -12,6 +12,8 @@ use prost::Message as _;
 use proto_shim::{
     Configure, FdRole, FromLauncher, LaunchRequest, MAX_MESSAGE, PROTOCOL_VERSION, from_launcher,
 };
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
 use tokio::process::{Child, Command};
 use tokio::sync::Mutex;
 
@@ -212,6 +214,13 @@ impl Process {
     }
 
     fn is_alive(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
+        // A process that is being ended closes its socket before it can be waited for.
+        let socket = self.socket.get_ref();
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let connected = matches!(
+            rustix::net::recv(socket, &mut [0; 1], flags),
+            Err(Errno::AGAIN | Errno::INTR)
+        );
+        connected && matches!(self.child.try_wait(), Ok(None))
     }
 }

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -33,7 +34,22 @@ const APPLETS: [&str; 18] = [
 pub(crate) struct Node {
     pub(crate) directory: tempfile::TempDir,
     pub(crate) launcher: Launcher,
+    // In this order they are dropped: without its shim a container ends only with its cgroup.
+    shims: Shims,
     cgroup: Cgroups,
+}
+
+/// Every shim of a node; those that a test left, by plan or by failing, end with it.
+#[derive(Default)]
+struct Shims(Mutex<Vec<OwnedFd>>);
+
+impl Drop for Shims {
+    fn drop(&mut self) {
+        for pidfd in self.0.lock().unwrap().iter() {
+            let _ = rustix::process::pidfd_send_signal(pidfd, Signal::KILL);
+            wait_for(pidfd);
+        }
+    }
 }
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
@@ -62,6 +78,7 @@ impl Node {
         Self {
             directory,
             launcher,
+            shims: Shims::default(),
             cgroup,
         }
     }
@@ -94,6 +111,8 @@ impl Node {
 
     pub(crate) async fn launch(&self, spec: LaunchSpec) -> Sandbox<'_> {
         let (shim, ready) = self.launcher.launch(&spec).await.unwrap();
+        let pidfd = ready.pidfd.try_clone().unwrap();
+        self.shims.0.lock().unwrap().push(pidfd);
         Sandbox {
             node: self,
             events: shim.events().unwrap(),
@@ -415,14 +434,15 @@ fn end(pid: Pid) {
 
 /// Waits until a process is gone.
 fn wait_for(pidfd: &OwnedFd) {
-    let mut polled = [rustix::event::PollFd::new(
-        pidfd,
-        rustix::event::PollFlags::IN,
-    )];
-    let limit = rustix::event::Timespec {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let limit = Timespec {
         tv_sec: 20,
         tv_nsec: 0,
     };
-    let ended = rustix::event::poll(&mut polled, Some(&limit));
-    assert!(ended == Ok(1) || std::thread::panicking());
+    let mut polled = [PollFd::new(pidfd, PollFlags::IN)];
+    let mut ended = poll(&mut polled, Some(&limit));
+    while ended == Err(rustix::io::Errno::INTR) {
+        ended = poll(&mut polled, Some(&limit));
+    }
+    assert!(ended == Ok(1) || std::thread::panicking(), "{ended:?}");
 }
