@@ -40,7 +40,7 @@ mod tag;
 mod work;
 
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use agent_content::ContentStore;
 use agent_registry::Client;
@@ -113,8 +113,10 @@ struct Inner {
     blobs: Keyed<Digest>,
     leases: Leases,
     slots: Semaphore,
-    /// Whether a sync is under way; another pull's end then asks for one more.
-    syncing: AtomicBool,
+    /// Whether a sync is going to start; then nobody else needs to ask for one.
+    sync_asked: AtomicBool,
+    /// Held during a sync, so that whoever waits for one waits for all that have begun.
+    syncing: Mutex<()>,
 }
 
 impl Images {
@@ -156,7 +158,8 @@ impl Images {
                 blobs: Keyed::default(),
                 leases: Leases::default(),
                 slots,
-                syncing: AtomicBool::new(false),
+                sync_asked: AtomicBool::new(false),
+                syncing: Mutex::new(()),
             }),
         })
     }

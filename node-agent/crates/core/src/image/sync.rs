@@ -1,7 +1,7 @@
 //! Work on threads that may block, and the sync of the file system after pulls.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use tokio::task::JoinHandle;
 
@@ -36,18 +36,19 @@ impl Images {
 impl Inner {
     /// Syncs in the background, once for all pulls that end meanwhile.
     pub(super) fn sync_soon(self: &Arc<Self>) {
-        if self.syncing.swap(true, Ordering::AcqRel) {
+        if self.sync_asked.swap(true, Ordering::AcqRel) {
             return;
         }
         let inner = Arc::clone(self);
         tokio::task::spawn_blocking(move || {
             // Cleared first: a pull that ends during the sync asks for another.
-            inner.syncing.store(false, Ordering::Release);
+            inner.sync_asked.store(false, Ordering::Release);
             inner.sync_now();
         });
     }
 
     fn sync_now(&self) {
+        let _one_at_a_time = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
         // A failed sync leaves blobs and layers unclean, which costs a verification at most.
         if let Err(error) = self.content.sync() {
             tracing::warn!(error = %error, "content store not synced");
