@@ -215,7 +215,11 @@ fn answer(
         Some(Fault::Status(_) | Fault::Slow(..)) | None => {}
     }
     let mut text = format!("{status}\r\nConnection: close\r\nContent-Length: {length}\r\n");
-    let dropped = ["content-length", "connection", "transfer-encoding"];
+    // What the registry said of the body it has is not true of another.
+    let mut dropped = vec!["content-length", "connection", "transfer-encoding"];
+    if matches!(fault, Some(Fault::Replace(_))) {
+        dropped.push("docker-content-digest");
+    }
     for (name, value) in headers
         .iter()
         .filter(|(name, _)| !dropped.contains(&name.as_str()))

@@ -1,2 +1,5 @@
-//! To be filled.
+//! The machine is as it was found.
 #![forbid(unsafe_code)]
+
+mod failures;
+mod machine;

@@ -1,2 +1,7 @@
-//! To be filled.
+//! The agent or a shim is killed at any moment, and everything goes on.
 #![forbid(unsafe_code)]
+
+mod boot;
+mod running;
+mod shim;
+mod sweep;

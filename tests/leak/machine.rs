@@ -1,0 +1,138 @@
+//! A machine's whole network and everything else an agent touches, before and after.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+use harness::command;
+use harness::node::Node;
+use harness::registry::free_address;
+use proto::cri::{PortMapping, Protocol};
+
+/// Moves this thread, and whatever it starts from now on, into a network of its own.
+fn enter_network() -> Result<()> {
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET)
+        .context("make a network namespace")?;
+    command::run(Command::new("ip").args(["link", "set", "lo", "up"]))?;
+    Ok(())
+}
+
+/// Returns links, addresses, routes, rules and every setting of this thread's network.
+fn network() -> Result<BTreeSet<String>> {
+    let settings = "cd /proc/sys/net && grep -r . ipv4 ipv6 core netfilter 2>/dev/null | \
+        grep -vE 'stable_secret|/route/flush|random|nf_conntrack_count|sockstat|cmsg'; true";
+    let mut found = BTreeSet::new();
+    for words in [
+        &["ip", "-o", "link"][..],
+        &["ip", "-o", "address"],
+        &["ip", "route", "show", "table", "all"],
+        &["ip", "-6", "route", "show", "table", "all"],
+        &["ip", "rule"],
+        &["nft", "list", "ruleset"],
+        &["sh", "-c", settings],
+    ] {
+        let text = command::run(Command::new(words[0]).args(&words[1..]))?;
+        found.extend(
+            text.lines()
+                .map(|line| format!("{}: {line}", words[..2].join(" "))),
+        );
+    }
+    Ok(found)
+}
+
+fn difference(before: &BTreeSet<String>, after: &BTreeSet<String>) -> Vec<String> {
+    before.symmetric_difference(after).cloned().collect()
+}
+
+/// Brings sandboxes, containers, ports, sessions and local containers up and down.
+async fn a_day_of_work(node: &Node) -> Result<()> {
+    let ctl = node.ctl()?;
+    for number in 0..3 {
+        let mut config = node.sandbox_config(&format!("pod-{number}"));
+        config.port_mappings = vec![PortMapping {
+            protocol: Protocol::Tcp.into(),
+            container_port: 80,
+            host_port: free_address()?.port().into(),
+            host_ip: String::new(),
+        }];
+        let sandbox = node.sandbox_of(config).await?;
+        let id = node.run(&sandbox, "main", &["/bin/pause"]).await?;
+        node.run(&sandbox, "ended", &["/bin/true"]).await?;
+        node.exec(&id, "echo hello >/file").await?;
+        ctl.ok(&[
+            "run",
+            "-d",
+            "--name",
+            &format!("mine-{number}"),
+            "-p",
+            "80",
+            &node.image,
+            "/bin/pause",
+        ])?;
+    }
+    for number in 0..3 {
+        ctl.ok(&["rm", "-f", &format!("mine-{number}")])?;
+    }
+    node.remove_all().await
+}
+
+#[tokio::test]
+async fn sandboxes_leave_nothing_but_the_agents_own() -> Result<()> {
+    let node = Node::start().await?;
+    a_day_of_work(&node).await?;
+    node.nothing_left().await?;
+    // No directory of a sandbox or container is left either.
+    let (state, root) = (node.agent.state(), node.agent.root());
+    let before = (directories(&state)?, directories(&root)?);
+    a_day_of_work(&node).await?;
+    node.nothing_left().await?;
+    let root_again = || -> Result<_> { Ok((directories(&state)?, directories(&root)?)) };
+    harness::wait::until("the directories are as before", || {
+        let after = root_again()?;
+        anyhow::ensure!(
+            after == before,
+            "{:#?}",
+            after
+                .1
+                .symmetric_difference(&before.1)
+                .chain(after.0.symmetric_difference(&before.0))
+                .collect::<Vec<_>>()
+        );
+        Ok(Some(()))
+    })?;
+    node.finish().await
+}
+
+#[tokio::test]
+async fn the_network_is_as_it_was_found() -> Result<()> {
+    enter_network()?;
+    let before = network()?;
+    let mut node = Node::start().await?;
+    a_day_of_work(&node).await?;
+    node.restart().await?;
+    a_day_of_work(&node).await?;
+    node.nothing_left().await?;
+    // Without sandboxes nothing needs the network any longer.
+    node.agent.terminate()?;
+    harness::wait::until("the network is as it was", || {
+        let left = difference(&before, &network()?);
+        anyhow::ensure!(left.is_empty(), "{left:#?}");
+        Ok(Some(()))
+    })?;
+    node.agent.finish()
+}
+
+fn directories(of: &Path) -> Result<BTreeSet<PathBuf>> {
+    let mut found = BTreeSet::new();
+    let mut open = vec![of.to_owned()];
+    while let Some(directory) = open.pop() {
+        for entry in std::fs::read_dir(&directory)?.flatten() {
+            if entry.file_type()?.is_dir() {
+                open.push(entry.path());
+            }
+            found.insert(entry.path());
+        }
+    }
+    Ok(found)
+}
