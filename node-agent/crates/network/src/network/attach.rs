@@ -12,7 +12,7 @@ use crate::attachment::{Attachment, BridgeAttachment, Guest};
 use crate::error::AttachError;
 use crate::forward;
 use crate::netlink::{Refused, Socket, link};
-use crate::nft::{Change, elements};
+use crate::nft::{Change, Stale, elements};
 
 impl Network {
     /// Makes `attachment`, which [`Network::reserve`] or [`Network::recover`] knows.
@@ -229,12 +229,15 @@ impl Work {
             .into_iter()
             .map(Change::Add)
             .collect();
-        lock(&self.inner.table)
+        let mut table = lock(&self.inner.table);
+        table
             .commit(&added)
             .map_err(|source| AttachError::Publish {
                 sandbox: self.attachment.sandbox.clone(),
                 source,
-            })
+            })?;
+        table.forget_stale(&self.attachment, Stale::Elsewhere);
+        Ok(())
     }
 }
 

@@ -7,7 +7,7 @@ use super::{Inner, Network, lock};
 use crate::attachment::{Attachment, BridgeAttachment};
 use crate::error::{TeardownError, TeardownErrors};
 use crate::netlink::link;
-use crate::nft::{Change, elements};
+use crate::nft::{Change, Stale, elements};
 
 /// How long a link may outlive its sandbox before it is deleted by hand.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -64,6 +64,7 @@ impl Inner {
             .collect();
         let mut table = lock(&self.table);
         let done = table.commit(&gone);
+        table.forget_stale(attachment, Stale::Here);
         lock(&self.state).detach(&attachment.sandbox);
         done
     }

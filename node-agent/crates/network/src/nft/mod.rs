@@ -4,10 +4,12 @@
 //! are; a sandbox without ports costs nothing here.
 
 mod element;
+mod flows;
 mod ruleset;
 mod table;
 mod wire;
 
 pub(crate) use element::{Change, Element, elements};
+pub(crate) use flows::Stale;
 pub(crate) use ruleset::{Rules, bridge_ruleset, inet_ruleset};
 pub(crate) use table::Table;

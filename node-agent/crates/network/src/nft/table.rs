@@ -44,6 +44,10 @@ impl Table {
         })
     }
 
+    pub(super) fn socket(&mut self) -> &mut Socket {
+        &mut self.socket
+    }
+
     /// Makes all changes in one transaction.
     ///
     /// An element to delete that is gone, and one to add whose key leads elsewhere, do not stand

@@ -2,6 +2,10 @@
 
 use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_REQUEST};
 
+/// Address family of flows over IPv4.
+pub(crate) const FAMILY_IPV4: u8 = 2;
+/// Address family of flows over IPv6.
+pub(crate) const FAMILY_IPV6: u8 = 10;
 /// Address family of tables that see both IP families.
 pub(crate) const FAMILY_INET: u8 = 1;
 /// Address family of tables that see bridged packets.
@@ -25,6 +29,9 @@ pub(crate) enum Verb {
 }
 
 const SUBSYSTEM: u16 = 10;
+/// Connection tracking is subsystem 1.
+const GET_FLOWS: u16 = (1 << 8) | 1;
+const DELETE_FLOW: u16 = (1 << 8) | 2;
 const BATCH_BEGIN: u16 = 0x10;
 const BATCH_END: u16 = 0x11;
 const NESTED: u16 = 0x8000;
@@ -67,9 +74,26 @@ impl Writer {
         writer.bytes
     }
 
+    /// Returns a request for flows; `body` writes the filter.
+    pub(crate) fn list_flows(family: u8, body: impl FnOnce(&mut Self)) -> Vec<u8> {
+        let mut writer = Self::default();
+        writer.typed(GET_FLOWS, family, NLM_F_DUMP, body);
+        writer.bytes
+    }
+
+    /// Returns a request to forget one flow.
+    pub(crate) fn delete_flow(family: u8, body: impl FnOnce(&mut Self)) -> Vec<u8> {
+        let mut writer = Self::default();
+        writer.typed(DELETE_FLOW, family, NLM_F_ACK, body);
+        writer.bytes
+    }
+
     fn request(&mut self, verb: Verb, family: u8, flags: u16, body: impl FnOnce(&mut Self)) {
+        self.typed((SUBSYSTEM << 8) | verb as u16, family, flags, body);
+    }
+
+    fn typed(&mut self, kind: u16, family: u8, flags: u16, body: impl FnOnce(&mut Self)) {
         let start = self.bytes.len();
-        let kind = (SUBSYSTEM << 8) | verb as u16;
         self.fixed(kind, NLM_F_REQUEST | flags, family, 0);
         body(self);
         let length = u32::try_from(self.bytes.len() - start).unwrap_or(u32::MAX);
@@ -100,6 +124,11 @@ impl Writer {
         let mut bytes = value.as_bytes().to_vec();
         bytes.push(0);
         self.bytes(kind, &bytes);
+    }
+
+    /// Writes an attribute that holds attributes which were read elsewhere.
+    pub(crate) fn bytes_nested(&mut self, kind: u16, value: &[u8]) {
+        self.bytes(kind | NESTED, value);
     }
 
     /// Writes an attribute that holds attributes.

@@ -2,11 +2,14 @@
 
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use agent_network::{PortMapping, Protocol};
 use agent_sys::netns;
 
-use crate::harness::{connects, exchange, listen, neighbour, on_host, reach, sysctl_in, tcp};
+use crate::harness::{
+    connects, exchange, listen, neighbour, on_host, reach, sysctl_in, tcp, until,
+};
 
 fn at(ip: &str, port: u16) -> SocketAddr {
     SocketAddr::new(ip.parse().unwrap(), port)
@@ -143,5 +146,47 @@ fn a_port_on_one_address_is_on_no_other() {
         assert!(!connects(&host.netns, at("127.0.0.1", 8081)).await);
         assert!(!connects(&outside, at("fd99::1", 8082)).await);
         assert!(!connects(&host.netns, at("127.0.0.1", 8082)).await);
+    });
+}
+
+/// The rules see only the first packet of a flow, and a client keeps its flow alive.
+#[test]
+fn a_client_that_goes_on_sending_reaches_the_next_sandbox() {
+    on_host(|host| async move {
+        let outside = neighbour();
+        let network = host.open();
+        let port = PortMapping {
+            protocol: Protocol::Udp,
+            ..tcp(None, 5300, 53)
+        };
+        for (local, to) in [("0.0.0.0:4000", "198.51.100.1"), ("[::]:4000", "fd99::1")] {
+            let bind = || UdpSocket::bind(local);
+            let client = netns::run_in(outside.as_fd(), bind).unwrap();
+            client.connect(at(to, 5300)).unwrap();
+            // Nobody is there: a flow that leads to the host itself comes to be.
+            network.prepare().await.unwrap();
+            client.send(b"nobody").unwrap();
+            for name in ["first", "second"] {
+                let pod = host.pod(&network, name, &[port]).await;
+                let bind = || UdpSocket::bind("[::]:53");
+                let server = netns::run_in(pod.netns.as_fd(), bind).unwrap();
+                server
+                    .set_read_timeout(Some(Duration::from_secs(5)))
+                    .unwrap();
+                let mut bytes = [0; 16];
+                // An answer that nobody listened is reported once.
+                let _ = client
+                    .send(name.as_bytes())
+                    .or_else(|_| client.send(name.as_bytes()));
+                let (length, _) = server
+                    .recv_from(&mut bytes)
+                    .unwrap_or_else(|error| panic!("{name} by {to}: {error}"));
+                assert_eq!(&bytes[..length], name.as_bytes());
+                network.detach(&pod.attachment).await.unwrap();
+                drop((pod, server));
+                let freed = || network.status().addresses_in_use == 0;
+                until("the sandbox is gone", freed).await;
+            }
+        }
     });
 }
