@@ -4,6 +4,11 @@
 //! anything about containers; the agent does, and `ctl` speaks to nothing else.
 //! Start reading at `cli.rs`, then `commands/mod.rs`.
 #![forbid(unsafe_code)]
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    rustdoc::invalid_html_tags,
+    reason = "the comments of flags are their help, in which brackets are what may be left out"
+)]
 
 mod cli;
 mod client;

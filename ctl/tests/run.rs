@@ -7,7 +7,7 @@ use tonic::Status;
 
 use crate::pull::steps;
 use crate::support::Agent;
-use crate::support::fake::Behaviour;
+use crate::support::fake::{AttachEnd, Behaviour};
 use crate::support::samples::busybox;
 
 fn agent(behaviour: Behaviour) -> Agent {
@@ -217,14 +217,9 @@ fn signals_are_the_containers() {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let child = child.spawn().expect("ctl starts");
+    let mut child = child.spawn().expect("ctl starts");
     let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
     agent.wait_for("Start web");
-    // Its handlers are there once it shows what the container writes.
-    agent.with(|fake| fake.containers[0].write(StreamKind::Stdout, b"ready\n"));
-    let mut child = child;
-    let mut ready = [0; 6];
-    std::io::Read::read_exact(child.stdout.as_mut().expect("a pipe"), &mut ready).expect("ready");
     kill(pid, Signal::SIGUSR1).expect("sent");
     agent.wait_for("Kill web SIGUSR1");
     kill(pid, Signal::SIGINT).expect("sent");
@@ -286,4 +281,44 @@ fn a_terminal_needs_one() {
         hint: leave out -t to send a file or a pipe
     "#]]);
     assert_eq!(agent.requests(), [""; 0]);
+}
+
+#[test]
+fn where_the_streams_do_not_tell_the_code_it_is_asked_for() {
+    let agent = agent(Behaviour::Ends(6));
+    agent.with(|fake| fake.attach_end = AttachEnd::Silence);
+    agent.ctl("run --name job busybox").check(&expect![[r#"
+        exit 6
+    "#]]);
+    assert!(agent.requests().contains(&"Wait job".to_owned()));
+}
+
+#[test]
+fn an_agent_that_goes_away_leaves_the_container_running() {
+    let agent = agent(Behaviour::Ends(0));
+    agent.with(|fake| fake.attach_end = AttachEnd::Failure);
+    agent.ctl("run --name job busybox").check(&expect![[r#"
+        exit 125
+        --- stderr
+        error: the streams of container job are lost
+          the agent stops
+        hint: the container goes on; `ctl logs -f job` shows its output
+    "#]]);
+}
+
+#[test]
+fn a_start_that_fails_shows_the_reason_and_nothing_else() {
+    let agent = agent(Behaviour::Ends(0));
+    agent.with(|fake| {
+        fake.fail(
+            "Start",
+            Status::internal("container job cannot be started: no memory"),
+        )
+    });
+    agent.ctl("run --name job busybox").check(&expect![[r#"
+        exit 125
+        --- stderr
+        error: container job cannot be started
+          no memory
+    "#]]);
 }

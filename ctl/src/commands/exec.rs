@@ -7,7 +7,7 @@ use crate::client::Client;
 use crate::error::{CommandError, ExitStatus};
 use crate::output::Output;
 use crate::parse::key_value;
-use crate::session::{Broken, Connection, End, Foreground, Pump};
+use crate::session::{Broken, Connection, End, Foreground, Pump, Signals};
 use crate::terminal::{self, DetachKeys, RawTerminal};
 
 /// Run a further process in a running container
@@ -73,6 +73,10 @@ pub(super) async fn run(
 ) -> Result<ExitStatus, CommandError> {
     let foreground_input = args.interactive && !args.detach;
     Foreground::check_terminal(args.tty, foreground_input)?;
+    // Caught before the process starts, lest one ends ctl and not the process.
+    let signals = (!args.tty && !args.detach)
+        .then(Signals::to_pass_on)
+        .transpose()?;
     let connection = Connection::exec(client, start(&args)?).await?;
     if args.detach {
         return Ok(ExitStatus::DONE);
@@ -84,8 +88,9 @@ pub(super) async fn run(
         pump = pump
             .with_keys(args.detach_keys.unwrap_or_default())
             .with_orderly_end()?;
-    } else if !args.tty {
-        pump = pump.with_signals_to_process()?;
+    }
+    if let Some(signals) = signals {
+        pump = pump.with_signals_to_process(signals);
     }
     if args.tty {
         pump = pump.with_resizes()?;

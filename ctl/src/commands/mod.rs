@@ -2,7 +2,7 @@
 //!
 //! Owns: each command's flags and what it asks of the agent. Does not: format or
 //! connect; `output` and `client` do. A command is added by its file, a line in
-//! [`Command`] and an arm in [`run`].
+//! [`Command`] and an arm in [`run()`].
 //! Start reading at `stop.rs` (a short one) or `run.rs` (the long one).
 
 mod attach;

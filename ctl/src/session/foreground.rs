@@ -48,9 +48,8 @@ pub(crate) struct Foreground<'a> {
 #[derive(Debug)]
 pub(crate) struct Connected<'a> {
     wanted: Foreground<'a>,
-    connection: Connection<AttachInput>,
-    logs: Option<Streaming<LogEntry>>,
-    wait: Option<JoinHandle<Result<WaitContainerResponse, Status>>>,
+    pump: Pump<AttachInput>,
+    waiting: Option<JoinHandle<Result<WaitContainerResponse, Status>>>,
 }
 
 impl<'a> Foreground<'a> {
@@ -77,23 +76,25 @@ impl<'a> Foreground<'a> {
             stdout: stdout && !from_log,
             stderr: stderr && !from_log,
         };
-        let connection = Connection::attach(self.client, start).await?;
-        let (logs, wait) = if from_log {
-            (
-                self.logs().await?,
-                Some(tokio::spawn(wait(
-                    self.client.clone(),
-                    self.container.clone(),
-                ))),
-            )
-        } else {
-            (None, None)
-        };
+        let mut pump = Pump::new(Connection::attach(self.client, start).await?);
+        let mut waiting = None;
+        if from_log {
+            if let Some(logs) = self.logs().await? {
+                pump = pump.with_logs(logs);
+            }
+            // Asked now, while the container is sure to be there.
+            waiting = Some(tokio::spawn(wait(
+                self.client.clone(),
+                self.container.clone(),
+            )));
+        }
+        if self.passes_signals && !self.terminal {
+            pump = pump.with_signals_to(self.client, &self.container)?;
+        }
         Ok(Connected {
             wanted: self,
-            connection,
-            logs,
-            wait,
+            pump,
+            waiting,
         })
     }
 
@@ -124,20 +125,13 @@ impl Connected<'_> {
     pub(crate) async fn run(self, out: &mut Output) -> Result<ExitStatus, CommandError> {
         let Self {
             wanted,
-            connection,
-            logs,
-            wait: waiting,
+            mut pump,
+            waiting,
         } = self;
-        let mut pump = Pump::new(connection);
-        if let Some(logs) = logs {
-            pump = pump.with_logs(logs);
-        }
         let mut raw = None;
         if wanted.terminal && wanted.streams.stdin {
             raw = Some(RawTerminal::enter()?);
             pump = pump.with_keys(wanted.keys).with_orderly_end()?;
-        } else if wanted.passes_signals && !wanted.terminal {
-            pump = pump.with_signals_to(wanted.client, &wanted.container)?;
         }
         if wanted.terminal {
             pump = pump.with_resizes()?;
@@ -147,6 +141,10 @@ impl Connected<'_> {
         }
         let end = pump.run(out).await;
         let was_raw = raw.take().is_some();
+        let lost = |status: Status| CommandError::Lost {
+            container: wanted.container.clone(),
+            source: status.into(),
+        };
         match end {
             Ok(End::Exited(code)) => Ok(ExitStatus::of_process(code)),
             Ok(End::Detached) => {
@@ -164,11 +162,13 @@ impl Connected<'_> {
                         .unwrap_or_else(|error| Err(Status::from_error(error.into()))),
                     None => wait(wanted.client.clone(), wanted.container.clone()).await,
                 };
-                let ended =
-                    answer.map_err(|status| lost(wanted.client, &wanted.container, status))?;
+                let ended = answer.map_err(lost)?;
+                if !ended.error.is_empty() {
+                    out.warning(&ended.error);
+                }
                 Ok(ExitStatus::of_process(ended.exit_code))
             }
-            Err(Broken::Agent(status)) => Err(lost(wanted.client, &wanted.container, status)),
+            Err(Broken::Agent(status)) => Err(lost(status)),
             Err(Broken::Output(error)) => Err(error.into()),
         }
     }
@@ -180,14 +180,4 @@ async fn wait(client: Client, container: String) -> Result<WaitContainerResponse
         .wait(WaitContainerRequest { container })
         .await?;
     Ok(answer.into_inner())
-}
-
-fn lost(client: &Client, container: &str, status: Status) -> CommandError {
-    match client.failed("", status) {
-        CommandError::Request { source, .. } => CommandError::Lost {
-            container: container.to_owned(),
-            source,
-        },
-        other => other,
-    }
 }

@@ -18,3 +18,4 @@ mod signals;
 pub(crate) use connection::Connection;
 pub(crate) use foreground::{Foreground, OutputFrom, Streams};
 pub(crate) use pump::{Broken, End, Pump};
+pub(crate) use signals::Signals;

@@ -140,10 +140,10 @@ impl<M: Message> Pump<M> {
     }
 
     /// Passes signals on to the process of this call.
-    pub(crate) fn with_signals_to_process(mut self) -> Result<Self, CommandError> {
-        self.signals = Some(Signals::to_pass_on()?);
+    pub(crate) fn with_signals_to_process(mut self, signals: Signals) -> Self {
+        self.signals = Some(signals);
         self.pass_on = PassOn::Process;
-        Ok(self)
+        self
     }
 
     /// Passes signals on to a container.

@@ -41,11 +41,11 @@ impl Caught {
 
 /// Signals as they come.
 #[derive(Debug)]
-pub(super) struct Signals(mpsc::Receiver<Caught>);
+pub(crate) struct Signals(mpsc::Receiver<Caught>);
 
 impl Signals {
     /// Catches what can be passed on to a container.
-    pub(super) fn to_pass_on() -> Result<Self, CommandError> {
+    pub(crate) fn to_pass_on() -> Result<Self, CommandError> {
         Self::catch(&PASSED_ON)
     }
 

@@ -251,13 +251,15 @@ impl Containers for Shared {
             .collect();
         let name = start.container.clone();
         // Before the test hears of it, so that it sees all that the test does next.
-        let seen = self.with(|fake| fake.find(&name).map(|container| Seen::now(container)));
+        let seen = self.with(|fake| {
+            let end = fake.attach_end;
+            fake.find(&name).map(|container| Seen::now(container, end))
+        });
         self.asked("Attach", format!("{name} {}", streams.join(",")))?;
         let seen = seen?;
         let (sender, receiver) = mpsc::channel(8);
-        let send = sender.clone();
-        tokio::spawn(take_input(self.clone(), name, input, sender.clone()));
-        tokio::spawn(send_streams(seen, start, send));
+        tokio::spawn(take_input(self.clone(), name, input));
+        tokio::spawn(send_streams(seen, start, sender));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 

@@ -36,6 +36,17 @@ pub(crate) enum Behaviour {
     Waits,
 }
 
+/// What an attached client hears when the container has ended.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) enum AttachEnd {
+    #[default]
+    Code,
+    /// Nothing more.
+    Silence,
+    /// That the agent goes away.
+    Failure,
+}
+
 /// A container and its process.
 #[derive(Debug)]
 pub(crate) struct FakeContainer {
@@ -98,6 +109,7 @@ pub(crate) struct Fake {
     /// What containers and processes that are made do, and write.
     pub(crate) behaviour: Option<Behaviour>,
     pub(crate) output: Vec<(StreamKind, &'static [u8])>,
+    pub(crate) attach_end: AttachEnd,
     failures: HashMap<&'static str, Status>,
     requests: Vec<String>,
 }

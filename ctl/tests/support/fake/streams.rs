@@ -10,7 +10,7 @@ use proto::agent::{
 use tokio::sync::{mpsc, watch};
 use tonic::{Status, Streaming};
 
-use super::{Behaviour, FakeContainer, Shared};
+use super::{AttachEnd, Behaviour, FakeContainer, Shared};
 
 pub(super) fn exec_line(start: &ExecStart) -> String {
     let mut line = format!("{} [{}]", start.container, start.command.join(" "));
@@ -93,10 +93,12 @@ pub(super) struct Seen {
     entries: usize,
     /// It had ended before, and is about to be started again.
     has_ended: bool,
+    /// What is heard at its end.
+    end: AttachEnd,
 }
 
 impl Seen {
-    pub(super) fn now(container: &FakeContainer) -> Self {
+    pub(super) fn now(container: &FakeContainer, end: AttachEnd) -> Self {
         let (log, exit) = (container.log.subscribe(), container.exit.subscribe());
         let (entries, has_ended) = (log.borrow().len(), exit.borrow().is_some());
         Self {
@@ -104,6 +106,7 @@ impl Seen {
             exit,
             entries,
             has_ended,
+            end,
         }
     }
 }
@@ -119,6 +122,7 @@ pub(super) async fn send_streams(
         mut exit,
         entries: mut sent,
         has_ended,
+        end,
     } = seen;
     let _ = sender.send(streamed(Streamed::Started(true))).await;
     if has_ended {
@@ -137,7 +141,12 @@ pub(super) async fn send_streams(
             let _ = sender.send(streamed(output)).await;
         }
         if let Some(code) = code {
-            let _ = sender.send(streamed(Streamed::ExitCode(code))).await;
+            let end = match end {
+                AttachEnd::Code => streamed(Streamed::ExitCode(code)),
+                AttachEnd::Silence => return,
+                AttachEnd::Failure => Err(Status::unavailable("the agent stops")),
+            };
+            let _ = sender.send(end).await;
             return;
         }
         tokio::select! {
@@ -153,12 +162,7 @@ pub(super) fn size_line(size: TerminalSize) -> String {
 }
 
 /// Takes what a client sends to a container.
-pub(super) async fn take_input(
-    shared: Shared,
-    name: String,
-    mut input: Streaming<AttachInput>,
-    _sender: mpsc::Sender<Result<StreamOutput, Status>>,
-) {
+pub(super) async fn take_input(shared: Shared, name: String, mut input: Streaming<AttachInput>) {
     while let Ok(Some(message)) = input.message().await {
         match message.input {
             Some(AttachMessage::Stdin(bytes)) => {
