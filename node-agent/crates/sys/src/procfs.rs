@@ -31,12 +31,6 @@ impl Procfs {
         .map(Self)
     }
 
-    /// Takes a mount of procfs that the caller has made itself.
-    #[must_use]
-    pub fn from_mount(mount: OwnedFd) -> Self {
-        Self(mount)
-    }
-
     /// Opens a file below the root, following no link and crossing no mount.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use agent_sys::process::{join_new_session_keyring, leave, reset_signals, set_hostname_and_domain};
 use agent_sys::procfs::Procfs;
-use oci_spec::runtime::{Linux, LinuxNamespaceType, Process, Spec};
+use oci_spec::runtime::{Hooks, Linux, LinuxNamespace, LinuxNamespaceType, Process, Spec};
 use rustix::fs::Mode;
 use rustix::mount::MountAttrFlags;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior, umask};
@@ -54,6 +54,7 @@ fn prepare<'a>(request: &'a CreateRequest<'_>, copies: Copies) -> Step<Launch<'a
             "its specification has no process",
         ));
     };
+    refuse_unsupported(&spec)?;
     let procfs = detached_procfs()?;
     let hierarchies = hierarchies_for(&spec, request, &procfs)?;
     own_namespaces(&spec, &request.namespaces)?;
@@ -73,6 +74,30 @@ fn prepare<'a>(request: &'a CreateRequest<'_>, copies: Copies) -> Step<Launch<'a
             .map_err(|error| Failure::io("join", "the sandbox's PID namespace", error))?;
     }
     finish(process, request, user, terminal)
+}
+
+/// Refuses what would be dangerous to leave out silently.
+fn refuse_unsupported(spec: &Spec) -> Step<()> {
+    let refused = |what: &str| {
+        let reason = "the embedded runtime does not do that";
+        Err(Failure::invalid("use", what, reason))
+    };
+    if spec
+        .hooks()
+        .as_ref()
+        .is_some_and(|hooks| *hooks != Hooks::default())
+    {
+        return refused("hooks");
+    }
+    let namespaces = spec
+        .linux()
+        .as_ref()
+        .and_then(|linux| linux.namespaces().as_ref());
+    let mut kinds = namespaces.into_iter().flatten().map(LinuxNamespace::typ);
+    if kinds.any(|kind| kind == LinuxNamespaceType::User || kind == LinuxNamespaceType::Time) {
+        return refused("a user or time namespace");
+    }
+    Ok(())
 }
 
 /// Settles what every child of ours begins with.

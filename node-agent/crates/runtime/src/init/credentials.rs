@@ -74,40 +74,19 @@ impl<'a> Credentials<'a> {
 
     /// Gives up everything else. Where new privileges are denied, the filter is loaded by [`Self::seal`].
     pub(super) fn assume(&self) -> Step<()> {
-        let failed = |what| move |error| Failure::io("drop", what, error);
-        set_keep_capabilities(true)
-            .map_err(|error| failed("the right to lose capabilities")(error.into()))?;
+        let failed = |error| Failure::io("drop", "capabilities", error);
         let held = capabilities(None)
-            .map_err(|error| failed("capabilities that are not known")(error.into()))?;
-        drop_bounding_except(self.bounding).map_err(failed("capabilities of programs"))?;
-        let gids: Vec<Gid> = self
-            .user
-            .groups
-            .iter()
-            .map(|gid| Gid::from_raw(*gid))
-            .collect();
-        set_credentials(
-            Uid::from_raw(self.user.uid),
-            Gid::from_raw(self.user.gid),
-            &gids,
-        )
-        .map_err(failed("the user's rights"))?;
-        // A change of user sets the flag to what the machine has as its default.
-        set_dumpable_behavior(DumpableBehavior::NotDumpable)
-            .map_err(|error| failed("the right to be traced")(error.into()))?;
+            .map_err(|error| failed(error.into()))?
+            .permitted;
+        drop_bounding_except(self.bounding).map_err(failed)?;
+        // Without this the change of user would empty the permitted set, and what is granted could not be kept.
+        set_keep_capabilities(true).map_err(|error| failed(error.into()))?;
+        self.change_user()?;
         if self.new_privileges == NewPrivileges::Allowed && !self.filter.is_empty() {
-            // Loading it takes CAP_SYS_ADMIN, which the change of user took out of the effective set.
-            let all = CapabilitySets {
-                effective: held.permitted,
-                permitted: held.permitted,
-                inheritable: CapabilitySet::empty(),
-            };
-            set_capabilities(None, all)
-                .map_err(|error| failed("inheritable capabilities")(error.into()))?;
-            self.load()?;
+            self.load_with(held)?;
         }
         // What we do not have we cannot grant.
-        let permitted = self.permitted & held.permitted;
+        let permitted = self.permitted & held;
         let ambient = self.ambient & permitted;
         let kept = CapabilitySets {
             effective: self.effective & permitted,
@@ -115,17 +94,36 @@ impl<'a> Credentials<'a> {
             // Only what the ambient set needs: an inheritable set of more would be handed to programs that ask for it.
             inheritable: ambient,
         };
-        set_capabilities(None, kept).map_err(|error| failed("capabilities")(error.into()))?;
-        if ambient.is_empty() {
-            // `setresuid` away from root, and `capset` without inheritables, have emptied it.
-        } else {
-            set_ambient(ambient).map_err(failed("ambient capabilities"))?;
-        }
-        set_keep_capabilities(false).map_err(|error| failed("kept capabilities")(error.into()))?;
+        set_capabilities(None, kept).map_err(|error| failed(error.into()))?;
+        set_ambient(ambient).map_err(failed)?;
+        set_keep_capabilities(false).map_err(|error| failed(error.into()))?;
         if self.new_privileges == NewPrivileges::Denied {
-            set_no_new_privs(true).map_err(|error| failed("new privileges")(error.into()))?;
+            set_no_new_privs(true).map_err(|error| Failure::io("deny", "new privileges", error))?;
         }
         Ok(())
+    }
+
+    fn change_user(&self) -> Step<()> {
+        let User {
+            uid, gid, groups, ..
+        } = &self.user;
+        let gids: Vec<Gid> = groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
+        set_credentials(Uid::from_raw(*uid), Gid::from_raw(*gid), &gids)
+            .map_err(|error| Failure::io("change to", format!("user {uid}:{gid}"), error))?;
+        // The change has set the flag to the machine's default.
+        set_dumpable_behavior(DumpableBehavior::NotDumpable)
+            .map_err(|error| Failure::io("drop", "the right to be traced", error))
+    }
+
+    /// Loads the filter with `CAP_SYS_ADMIN`, which the change of user took out of the effective set.
+    fn load_with(&self, held: CapabilitySet) -> Step<()> {
+        let all = CapabilitySets {
+            effective: held,
+            permitted: held,
+            inheritable: CapabilitySet::empty(),
+        };
+        set_capabilities(None, all).map_err(|error| Failure::io("raise", "capabilities", error))?;
+        self.load()
     }
 
     /// Loads the filter if [`Self::assume`] has not: the last step before the program.

@@ -8,6 +8,7 @@ use agent_sys::mount::{self, Change, Depth, FilesystemOption, new_filesystem};
 use agent_sys::procfs::Procfs;
 use oci_spec::runtime::Mount;
 use rustix::fs::{FileType, OFlags, fstat};
+use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
 use super::Step;
@@ -15,7 +16,7 @@ use super::cgroup::{self, Hierarchies};
 use super::in_root::{InRoot, Last, is_procfs, same_file, type_of};
 use super::mount_options::{BindDepth, Kind, MountOptions};
 use super::root::copy_of_error;
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::request::VolumeMount;
 
 /// Files of procfs that something may be mounted on: what lxcfs provides.
@@ -152,6 +153,17 @@ impl Request<'_> {
 
     fn failed(&self, error: impl Into<io::Error>) -> Failure {
         Failure::io("mount", self.shown(), error)
+    }
+
+    /// Returns the failure to reach the destination, which is the image's fault where a part of it is no directory.
+    fn unreachable(&self, error: io::Error) -> Failure {
+        let failure = self.failed(error);
+        match Errno::from_raw_os_error(failure.errno()) {
+            Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG => {
+                failure.of_kind(FailureKind::Invalid)
+            }
+            _ => failure,
+        }
     }
 
     fn refused(&self, reason: &'static str) -> Failure {
@@ -292,7 +304,7 @@ impl Request<'_> {
             }
             other => other,
         };
-        let linked = rustix::io::Errno::LOOP.raw_os_error();
+        let linked = Errno::LOOP.raw_os_error();
         let target = opened.map_err(|error| match error.raw_os_error() {
             Some(number) if number == linked => self.refused("its destination is a link"),
             _ => self.failed(error),
@@ -312,7 +324,7 @@ impl Request<'_> {
         let target = self
             .root
             .ensure(self.destination, last)
-            .map_err(|error| self.failed(error))?;
+            .map_err(|error| self.unreachable(error))?;
         let status = fstat(&target).map_err(|error| self.failed(error))?;
         let root = fstat(self.root.0).map_err(|error| self.failed(error))?;
         if same_file(&status, &root) {

@@ -83,17 +83,21 @@ fn join(root: &Root<'_>, writable: Option<&Writable>) -> Step<OwnedFd> {
         return join_classic(root, writable);
     }
     match overlay(root, writable) {
-        // No `lowerdir+` before Linux 6.5.
-        Err(FilesystemError::Option { source, .. })
-            if source.raw_os_error() == Some(rustix::io::Errno::INVAL.raw_os_error()) =>
-        {
-            join_classic(root, writable)
-        }
+        Err(error) if lacks_single_layers(&error) => join_classic(root, writable),
         other => other.map_err(|error| {
             let source = copy_of_error(error.io());
             Failure::io("mount", "the root file system", source).because(error.to_string())
         }),
     }
+}
+
+/// Returns whether the kernel does not know `lowerdir+`: before 6.7 it says so at once, before 6.5 at the end.
+fn lacks_single_layers(error: &FilesystemError) -> bool {
+    let step = matches!(
+        error,
+        FilesystemError::Option { .. } | FilesystemError::Create { .. }
+    );
+    step && error.io().raw_os_error() == Some(rustix::io::Errno::INVAL.raw_os_error())
 }
 
 fn single(layer: &str) -> io::Result<OwnedFd> {
@@ -134,7 +138,8 @@ fn overlay(root: &Root<'_>, writable: Option<&Writable>) -> Result<OwnedFd, File
 
 /// Joins the layers with `mount(2)`, whose options must fit in a page: hence the relative names.
 fn join_classic(root: &Root<'_>, writable: Option<&Writable>) -> Step<OwnedFd> {
-    let mut data = format!("index=off,lowerdir={}", root.lower.join(":"));
+    let lower = root.lower.join(":");
+    let mut data = format!("index=off,metacopy=off,redirect_dir=nofollow,lowerdir={lower}");
     if let Some((upper, work)) = writable {
         data.push_str(&format!(
             ",upperdir={},workdir={}",

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use agent_runtime::PidMode;
 
-use crate::fixture::{Container, Fixture, Session, exit_code, reaper};
+use crate::fixture::{Container, Fixture, exit_code, reaper};
+use crate::session::Session;
 
 /// Measures creation, start and end of containers of five layers, and exec sessions.
 pub(crate) fn run() {

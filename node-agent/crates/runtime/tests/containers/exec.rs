@@ -4,7 +4,8 @@ use agent_runtime::FailureKind;
 use serde_json::json;
 
 use crate::Case;
-use crate::fixture::{Fixture, Session};
+use crate::fixture::Fixture;
+use crate::session::Session;
 
 pub(crate) const CASES: &[Case] = &[
     ("an_exec_session_is_in_the_container", inside),

@@ -7,10 +7,11 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use agent_runtime::{
-    CgroupAttach, CreateError, CreateRequest, Created, Durability, ExecError, ExecPid, ExecRequest,
-    Execed, GroupFile, MountApi, Namespaces, PidMode, Reaper, Root, SharedMount, StartError, Stdio,
-    UserRequest, VolumeMount,
+    CgroupAttach, CreateError, CreateRequest, Created, Durability, GroupFile, MountApi, Namespaces,
+    PidMode, Reaper, Root, SharedMount, StartError, Stdio, UserRequest, VolumeMount,
 };
+
+use crate::spec::spec;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use serde_json::{Value, json};
@@ -144,6 +145,8 @@ pub(crate) struct Container<'a> {
     pub(crate) lower: Vec<String>,
     pub(crate) writable: bool,
     pub(crate) mount_api: MountApi,
+    /// A cgroup v2 directory to be born in, in place of the case's own cgroups.
+    pub(crate) cgroup2: Option<BorrowedFd<'a>>,
 }
 
 /// What a container wrote and how it ended.
@@ -186,6 +189,7 @@ impl<'a> Container<'a> {
             lower: fixture.lower.clone(),
             writable: true,
             mount_api: MountApi::Newest,
+            cgroup2: None,
         }
     }
 
@@ -242,7 +246,7 @@ impl<'a> Container<'a> {
                 pid: self.pid,
             },
             shm: self.shm,
-            cgroup: attach(&cgroups),
+            cgroup: self.cgroup2.map_or(attach(&cgroups), CgroupAttach::V2),
             user: UserRequest {
                 text: self.user,
                 supplemental_groups: &self.groups,
@@ -311,7 +315,7 @@ impl<'a> Container<'a> {
     }
 }
 
-fn attach<'a>(cgroups: &'a [BorrowedFd<'a>]) -> CgroupAttach<'a> {
+pub(crate) fn attach<'a>(cgroups: &'a [BorrowedFd<'a>]) -> CgroupAttach<'a> {
     if cgroups.is_empty() {
         CgroupAttach::Stay
     } else {
@@ -369,90 +373,6 @@ pub(crate) fn exit_code(pidfd: &OwnedFd) -> i32 {
         .unwrap_or_else(|| 128 + status.terminating_signal().unwrap())
 }
 
-/// An exec session to be run.
-pub(crate) struct Session<'a> {
-    pub(crate) running: &'a Running,
-    pub(crate) fixture: &'a Fixture,
-    pub(crate) process: Value,
-    pub(crate) user: &'a str,
-    pub(crate) terminal: bool,
-    pub(crate) pid: ExecPid,
-    pub(crate) seccomp: Vec<u8>,
-}
-
-impl<'a> Session<'a> {
-    pub(crate) fn new(fixture: &'a Fixture, running: &'a Running, args: &[&str]) -> Self {
-        let mut process = spec()["process"].clone();
-        process["args"] = json!(args);
-        Self {
-            running,
-            fixture,
-            process,
-            user: "",
-            terminal: false,
-            pid: ExecPid::Container,
-            seccomp: Vec::new(),
-        }
-    }
-
-    pub(crate) fn start(&self) -> Result<(Execed, File), ExecError> {
-        let process = serde_json::to_vec(&self.process).unwrap();
-        let (stdout, stdout_end) = pipe_with(PipeFlags::CLOEXEC).unwrap();
-        let stderr_end = stdout_end.try_clone().unwrap();
-        let stdio = if self.terminal {
-            Stdio::Terminal {
-                rows: 44,
-                columns: 88,
-            }
-        } else {
-            Stdio::Pipes {
-                stdin: None,
-                stdout: stdout_end,
-                stderr: stderr_end,
-            }
-        };
-        let cgroups = self.fixture.cgroup_fds();
-        let cgroups: Vec<_> = cgroups.iter().map(AsFd::as_fd).collect();
-        let execed = agent_runtime::exec(ExecRequest {
-            container: self.running.created.pidfd.as_fd(),
-            pid: self.pid,
-            process: &process,
-            user: UserRequest {
-                text: self.user,
-                supplemental_groups: &[],
-                group_file: GroupFile::Merge,
-            },
-            seccomp: &self.seccomp,
-            cgroup: attach(&cgroups),
-            stdio,
-        })?;
-        Ok((execed, stdout.into()))
-    }
-
-    pub(crate) fn run(&self) -> Outcome {
-        let (execed, mut stdout) = self
-            .start()
-            .unwrap_or_else(|error| panic!("{}", chain(&error)));
-        let mut bytes = Vec::new();
-        match execed.terminal {
-            Some(master) => drop(File::from(master).read_to_end(&mut bytes)),
-            None => drop(stdout.read_to_end(&mut bytes)),
-        }
-        let stdout = String::from_utf8_lossy(&bytes).replace("\r\n", "\n");
-        Outcome {
-            code: exit_code(&execed.pidfd),
-            stdout,
-            stderr: String::new(),
-        }
-    }
-
-    pub(crate) fn output(&self) -> String {
-        let outcome = self.run();
-        assert_eq!(outcome.code, 0, "{outcome:?}");
-        outcome.stdout
-    }
-}
-
 /// An error and its sources, as a person would see them.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -477,60 +397,6 @@ pub(crate) fn reaper(fixture: &Fixture) -> Reaper {
         directory: fixture.base(),
     })
     .unwrap_or_else(|error| panic!("{}", chain(&error)))
-}
-
-/// Capabilities that docker gives.
-pub(crate) const CAPABILITIES: [&str; 14] = [
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FSETID",
-    "CAP_FOWNER",
-    "CAP_MKNOD",
-    "CAP_NET_RAW",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SETFCAP",
-    "CAP_SETPCAP",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_SYS_CHROOT",
-    "CAP_KILL",
-    "CAP_AUDIT_WRITE",
-];
-
-/// The specification of a container such as docker makes.
-pub(crate) fn spec() -> Value {
-    json!({
-        "ociVersion": "1.2.0",
-        "process": {
-            "user": {"uid": 0, "gid": 0},
-            "args": ["/bin/true"],
-            "env": ["PATH=/usr/bin:/bin"],
-            "cwd": "/",
-            "capabilities": {
-                "bounding": CAPABILITIES, "effective": CAPABILITIES, "permitted": CAPABILITIES,
-                // What hostile_09 is about: asked for, never given.
-                "inheritable": CAPABILITIES,
-            },
-            "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 512, "hard": 1024}],
-            "oomScoreAdj": 100,
-        },
-        "root": {"path": "rootfs"},
-        "mounts": [
-            {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]},
-            {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "strictatime", "mode=755", "size=65536k"]},
-            {"destination": "/dev/pts", "type": "devpts", "source": "devpts",
-             "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]},
-            {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": ["nosuid", "noexec", "nodev"]},
-            {"destination": "/dev/shm", "type": "tmpfs", "source": "shm", "options": ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]},
-            {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev", "ro"]},
-            {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["nosuid", "noexec", "nodev", "ro"]},
-        ],
-        "linux": {
-            "namespaces": [{"type": "mount"}, {"type": "pid"}, {"type": "cgroup"}],
-            "maskedPaths": ["/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/acpi", "/proc/scsi", "/sys/firmware", "/proc/nothing"],
-            "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
-        },
-    })
 }
 
 /// A bind mount of a specification, whose source is a descriptor.

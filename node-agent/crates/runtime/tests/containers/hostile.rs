@@ -9,7 +9,8 @@ use agent_runtime::{ExecPid, FailureKind, PidMode, VolumeMount};
 use serde_json::json;
 
 use crate::Case;
-use crate::fixture::{Fixture, Session, bind, chain, detached, reaper};
+use crate::fixture::{Fixture, bind, chain, detached, reaper};
+use crate::session::Session;
 
 pub(crate) const CASES: &[Case] = &[
     ("hostile_02_no_descriptor_leads_out", descriptors),

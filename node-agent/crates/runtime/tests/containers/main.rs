@@ -1,6 +1,7 @@
 //! Containers made for real, as root. Every case runs in a process of its own: the runtime's caller has a single thread.
 //!
 //! `--list` names the cases, a word runs those whose name contains it (`--exact`: the one), `bench` measures.
+#![forbid(unsafe_code)]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -16,6 +17,8 @@ mod hostile;
 mod mounts;
 mod namespaces;
 mod roots;
+mod session;
+mod spec;
 mod users;
 
 use std::process::{Command, ExitCode};

@@ -2,15 +2,19 @@
 
 use std::fs;
 use std::os::fd::AsFd;
+use std::path::Path;
 
-use agent_runtime::{ExecPid, PidMode};
+use agent_runtime::{ExecPid, FailureKind, PidMode};
 use nix::sched::{CloneFlags, setns, unshare};
 use serde_json::json;
 
 use crate::Case;
-use crate::fixture::{Fixture, Session, exit_code, reaper};
+use crate::fixture::{Fixture, exit_code, reaper};
+use crate::session::Session;
 
 pub(crate) const CASES: &[Case] = &[
+    ("a_container_is_born_in_its_cgroup_v2", cgroup2),
+    ("what_is_not_supported_is_refused", unsupported),
     ("containers_can_share_a_pid_namespace", shared_pid),
     ("orphans_of_a_shared_pid_namespace_are_reaped", orphans),
     ("a_container_can_be_in_the_hosts_pid_namespace", host_pid),
@@ -135,4 +139,43 @@ fn sysctls() {
     );
     let error = agent_runtime::write_sysctls([("net.ipv4.nothing", "1")]).unwrap_err();
     assert!(error.to_string().contains("net.ipv4.nothing"), "{error}");
+}
+
+/// The top of the unified tree, where the machine has one.
+fn unified() -> Option<&'static Path> {
+    ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
+        .map(Path::new)
+        .into_iter()
+        .find(|top| top.join("cgroup.controllers").exists())
+}
+
+fn cgroup2() {
+    let Some(top) = unified() else { return };
+    let fixture = Fixture::new();
+    let directory = top.join(format!("node-agent-test-v2-{}", std::process::id()));
+    fs::create_dir(&directory).unwrap();
+    let handle = fs::File::open(&directory).unwrap();
+    let mut container = fixture.container().shell(
+        "grep ^0:: /proc/self/cgroup; ls /sys/fs/cgroup/cgroup.procs; grep -c cgroup2 /proc/self/mounts; mkdir /sys/fs/cgroup/x",
+    );
+    container.cgroup2 = Some(handle.as_fd());
+    let (created, ..) = container.create().unwrap();
+    let members = fs::read_to_string(directory.join("cgroup.procs")).unwrap();
+    assert_eq!(members.trim(), created.pid.to_string());
+    drop(created.gate);
+    exit_code(&created.pidfd);
+    let outcome = container.run();
+    fs::remove_dir(&directory).unwrap();
+    assert_eq!(outcome.stdout, "0::/\n/sys/fs/cgroup/cgroup.procs\n1\n");
+    assert!(outcome.stderr.contains("Read-only"), "{outcome:?}");
+}
+
+fn unsupported() {
+    let fixture = Fixture::new();
+    let mut container = fixture.container();
+    container.spec["hooks"] = json!({"createRuntime": [{"path": "/bin/true"}]});
+    assert_eq!(container.refusal().kind(), FailureKind::Invalid);
+    let mut container = fixture.container();
+    container.spec["linux"]["namespaces"] = json!([{"type": "user"}]);
+    assert_eq!(container.refusal().kind(), FailureKind::Invalid);
 }

@@ -5,7 +5,8 @@ use nix::libc;
 use serde_json::json;
 
 use crate::Case;
-use crate::fixture::{Fixture, Session, reaper};
+use crate::fixture::{Fixture, reaper};
+use crate::session::Session;
 
 pub(crate) const CASES: &[Case] = &[
     ("users_are_found_by_name_and_number", users),

@@ -5,8 +5,6 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
-
 /// Puts the three given files at 0, 1 and 2, where they survive `execve`.
 ///
 /// # Errors
@@ -48,7 +46,7 @@ pub fn keep_stdio_and<const N: usize>(kept: [OwnedFd; N]) -> io::Result<[OwnedFd
         }
         next += 1;
     }
-    close_range(above, 0)?;
+    close_range(above)?;
     // Closed by the line above, some of them overwritten.
     copies.into_iter().for_each(std::mem::forget);
     kept.into_iter().for_each(std::mem::forget);
@@ -70,25 +68,17 @@ const FIRST_FREE: RawFd = 3;
 /// # Errors
 /// Fails on kernels before 5.9.
 pub fn close_all() -> io::Result<()> {
-    close_range(0, 0)
+    close_range(0)
 }
 
-/// Makes every file descriptor from `first` on close by itself at `execve`.
-///
-/// # Errors
-/// Fails on kernels before 5.11.
-pub fn mark_close_on_exec_from(first: RawFd) -> io::Result<()> {
-    close_range(first, CLOSE_RANGE_CLOEXEC)
-}
-
-fn close_range(first: RawFd, flags: libc::c_uint) -> io::Result<()> {
+fn close_range(first: RawFd) -> io::Result<()> {
     // SAFETY: the call takes numbers only; that nobody uses the descriptors afterwards is the caller's documented duty.
     let result = unsafe {
         libc::syscall(
             libc::SYS_close_range,
             first.cast_unsigned(),
             libc::c_uint::MAX,
-            flags,
+            0,
         )
     };
     if result == 0 {
