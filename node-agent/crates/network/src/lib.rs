@@ -19,7 +19,7 @@
 //! | the host, its own addresses and 127.0.0.1 | rules, `output`; they work without the agent |
 //! | the host, `[::1]` | a forwarder in the agent: the kernel cannot route `::1` |
 //!
-//! Start reading at [`network`], then [`Attachment`].
+//! Start reading at [`Network`], then [`Attachment`].
 #![forbid(unsafe_code)]
 
 mod attachment;
@@ -30,7 +30,7 @@ mod forward;
 mod host;
 mod ipam;
 mod netlink;
-pub mod network;
+mod network;
 mod nft;
 mod port;
 

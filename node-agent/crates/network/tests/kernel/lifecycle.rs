@@ -363,3 +363,24 @@ fn three_hundred_sandboxes_come_and_go() {
         assert!(!run("nft", "list ruleset").contains("elements"));
     });
 }
+
+#[test]
+fn rules_of_others_that_drop_everything_are_told_of() {
+    on_host(|host| async move {
+        run("nft", "add table ip filter");
+        let chain = "{ type filter hook forward priority 0; policy drop; }";
+        run("nft", &format!("add chain ip filter FORWARD {chain}"));
+        let network = host.open();
+        network.prepare().await.unwrap();
+        let warnings = network.status().warnings;
+        assert!(
+            warnings[0].contains("chain filter/FORWARD drops"),
+            "{warnings:?}"
+        );
+        Network::teardown(&host.ledger.changes()).await.unwrap();
+        assert!(
+            run("nft", "list ruleset").contains("FORWARD"),
+            "it is not ours"
+        );
+    });
+}

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use agent_network::{PortMapping, Protocol};
+use agent_network::{Config, PortMapping, Protocol};
 use agent_sys::netns;
 
 use crate::harness::{
@@ -189,4 +189,32 @@ fn a_client_that_goes_on_sending_reaches_the_next_sandbox() {
             }
         }
     });
+}
+
+#[test]
+fn a_network_of_one_family_works() {
+    let both = Config::default();
+    let only4 = Config {
+        ipv6_subnet: None,
+        ..both.clone()
+    };
+    let only6 = Config {
+        ipv4_subnet: None,
+        ..both
+    };
+    for (config, loopbacks) in [(only4, ["127.0.0.1", "::1"]), (only6, ["::1", "fd99::1"])] {
+        on_host(|host| async move {
+            let _outside = neighbour();
+            let network = host.open_with(config);
+            let server = host.pod(&network, "server", &[tcp(None, 8080, 80)]).await;
+            let client = host.pod(&network, "client", &[]).await;
+            assert_eq!(server.attachment.addresses().len(), 1);
+            let inside = listen(&server.netns, "[::]:80");
+            let direct = SocketAddr::new(server.attachment.addresses()[0], 80);
+            reach(&client.netns, direct, &inside).await;
+            for to in loopbacks {
+                reach(&host.netns, at(to, 8080), &inside).await;
+            }
+        });
+    }
 }
