@@ -267,3 +267,74 @@ fn head(from: &mut impl ReadHead) -> Result<Option<Head>> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http;
+    use crate::image::Image;
+
+    fn get(proxy: &Proxy, target: &str) -> Result<http::Response> {
+        http::request(proxy.address(), "GET", target, &[], &[])
+    }
+
+    #[test]
+    fn answers_pass_by_whole_or_are_broken_as_asked() {
+        let registry = Registry::start().unwrap();
+        let image = Image::busybox().unwrap();
+        registry.push("test/one:1", &image).unwrap();
+        let proxy = Proxy::start(&registry).unwrap();
+        let blob = &image.blobs[0];
+        let target = format!("/v2/test/one/blobs/{}", blob.digest);
+        let whole = get(&proxy, &target).unwrap();
+        assert_eq!((whole.status, whole.body == blob.bytes), (200, true));
+        let length = blob.bytes.len();
+        for (fault, wanted_length, wanted_header) in [
+            (Fault::CutAfter(100), 100, length),
+            (Fault::CorruptAt(7), length, length),
+            (Fault::Append(5), length + 5, length + 5),
+            (Fault::Shorten(9), 9, 9),
+            (Fault::Replace(b"other".to_vec()), 5, 5),
+            (
+                Fault::Slow(100_000, Duration::from_millis(1)),
+                length,
+                length,
+            ),
+        ] {
+            let broken = fault.clone();
+            proxy.break_with(move |_| Some(broken.clone()));
+            let answer = get(&proxy, &target).unwrap();
+            let header = answer
+                .header("content-length")
+                .and_then(|value| value.parse().ok());
+            assert_eq!(
+                (answer.body.len(), header),
+                (wanted_length, Some(wanted_header)),
+                "{fault:?}"
+            );
+            assert_eq!(
+                answer.body == blob.bytes,
+                matches!(fault, Fault::Slow(..)),
+                "{fault:?}"
+            );
+        }
+        proxy.break_with(|_| Some(Fault::Status(503)));
+        assert_eq!(get(&proxy, &target).unwrap().status, 503);
+        proxy.mend();
+        let part = http::request(
+            proxy.address(),
+            "GET",
+            &target,
+            &[("Range", "bytes=10-")],
+            &[],
+        )
+        .unwrap();
+        assert_eq!((part.status, part.body == blob.bytes[10..]), (206, true));
+        let seen = proxy.take_seen();
+        assert!(seen.iter().all(Seen::is_blob));
+        assert_eq!(
+            (seen.len(), seen.last().and_then(|one| one.header("range"))),
+            (9, Some("bytes=10-"))
+        );
+    }
+}
