@@ -11,7 +11,7 @@ use agent_sys::netns;
 use agent_types::{Classify, ErrorKind};
 
 use crate::harness::{
-    attach, listen, on_host, reach, run, run_in, sandbox_links, spec, sysctl, tcp, until,
+    attach, listen, on_host, reach, run, run_in, sandbox_links, spec, sysctl, sysctl_in, tcp, until,
 };
 
 #[test]
@@ -381,6 +381,24 @@ fn rules_of_others_that_drop_everything_are_told_of() {
         assert!(
             run("nft", "list ruleset").contains("FORWARD"),
             "it is not ours"
+        );
+    });
+}
+
+#[test]
+fn a_sandbox_that_switched_ipv6_off_is_attached() {
+    on_host(|host| async move {
+        let network = host.open();
+        let attachment = network.reserve(&spec("a", &[])).unwrap();
+        let inside = netns::create().unwrap();
+        for scope in ["all", "default"] {
+            sysctl_in(&inside, &format!("net/ipv6/conf/{scope}/disable_ipv6"), "1");
+        }
+        attach(&network, &attachment, &inside).await;
+        let addresses = run_in(&inside, "ip", "-o addr show dev eth0");
+        assert!(
+            addresses.contains("10.199.0.2/16") && !addresses.contains("inet6"),
+            "{addresses}"
         );
     });
 }
