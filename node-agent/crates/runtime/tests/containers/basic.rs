@@ -4,7 +4,7 @@ use agent_runtime::FailureKind;
 use serde_json::json;
 
 use crate::Case;
-use crate::fixture::{Fixture, exit_code};
+use crate::fixture::{Fixture, exit_code, is_unified, own_cgroup_line};
 
 pub(crate) const CASES: &[Case] = &[
     ("a_program_runs_and_its_exit_code_is_seen", runs),
@@ -92,11 +92,14 @@ fn cgroup() {
         .container()
         .shell("cat /proc/self/cgroup; ls /sys/fs/cgroup")
         .output();
-    assert!(
-        seen.contains(":memory:/\n") && seen.contains("\nfreezer\n"),
-        "{seen}"
-    );
+    assert!(seen.contains(&format!("{}\n", own_cgroup_line())), "{seen}");
     assert!(!seen.contains("node-agent-test"), "{seen}");
+    let shown = if is_unified() {
+        "\ncgroup.procs\n"
+    } else {
+        "\nfreezer\n"
+    };
+    assert!(seen.contains(shown), "{seen}");
     // A hierarchy that the container has no cgroup of its own in is not shown.
     assert!(!seen.contains("\nblkio\n"), "{seen}");
 }

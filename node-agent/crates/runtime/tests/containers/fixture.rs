@@ -112,19 +112,32 @@ impl Fixture {
     }
 }
 
-/// Makes the case's cgroups; none on a machine with the unified tree only.
+/// Returns whether the machine has the unified tree only.
+pub(crate) fn is_unified() -> bool {
+    Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+}
+
+/// Returns what a process in a cgroup namespace of its own sees of its cgroup, or of one of them.
+pub(crate) fn own_cgroup_line() -> String {
+    if is_unified() {
+        return "0::/".to_owned();
+    }
+    let text = fs::read_to_string("/proc/self/cgroup").unwrap();
+    let line = text.lines().find(|line| line.contains(":memory:")).unwrap();
+    format!("{}:/", line.rsplit_once(':').unwrap().0)
+}
+
+/// Makes the case's cgroups.
 fn cgroups() -> Vec<PathBuf> {
     let name = format!("node-agent-test-{}", std::process::id());
     let top = Path::new("/sys/fs/cgroup");
-    let mut made = Vec::new();
-    for hierarchy in HIERARCHIES
-        .iter()
-        .filter(|name| top.join(name).join("tasks").exists())
-    {
-        let path = top.join(hierarchy).join(&name);
-        fs::create_dir(&path).unwrap();
-        made.push(path);
-    }
+    let parents = if is_unified() {
+        vec![top.to_owned()]
+    } else {
+        HIERARCHIES.map(|hierarchy| top.join(hierarchy)).into()
+    };
+    let made: Vec<PathBuf> = parents.iter().map(|parent| parent.join(&name)).collect();
+    made.iter().for_each(|path| fs::create_dir(path).unwrap());
     made
 }
 
@@ -316,10 +329,9 @@ impl<'a> Container<'a> {
 }
 
 pub(crate) fn attach<'a>(cgroups: &'a [BorrowedFd<'a>]) -> CgroupAttach<'a> {
-    if cgroups.is_empty() {
-        CgroupAttach::Stay
-    } else {
-        CgroupAttach::V1(cgroups)
+    match cgroups {
+        [tree] if is_unified() => CgroupAttach::V2(*tree),
+        hierarchies => CgroupAttach::V1(hierarchies),
     }
 }
 

@@ -9,7 +9,7 @@ use agent_runtime::{ExecPid, FailureKind, PidMode, VolumeMount};
 use serde_json::json;
 
 use crate::Case;
-use crate::fixture::{Fixture, bind, chain, detached, reaper};
+use crate::fixture::{Fixture, bind, chain, detached, own_cgroup_line, reaper};
 use crate::session::Session;
 
 pub(crate) const CASES: &[Case] = &[
@@ -341,8 +341,9 @@ fn reaper_holds_nothing() {
     let fixture = Fixture::new();
     let reaper = reaper(&fixture);
     let script = "ls -A /proc/1/root/; ls /proc/1/fd; grep -E '^(Uid|Gid|Groups|CapPrm|CapBnd|NoNewPrivs)' /proc/1/status; \
-        wc -l < /proc/1/mountinfo; cat /proc/1/cgroup | grep memory; readlink /proc/1/cwd; echo end";
-    let mut container = fixture.container().shell(script);
+        wc -l < /proc/1/mountinfo; grep -x CGROUP /proc/1/cgroup; readlink /proc/1/cwd; echo end";
+    let script = script.replace("CGROUP", &own_cgroup_line());
+    let mut container = fixture.container().shell(&script);
     container.pid = PidMode::Join(&reaper);
     for set in ["bounding", "effective", "permitted"] {
         container.spec["process"]["capabilities"][set] = json!(TRACER);
@@ -355,20 +356,13 @@ fn reaper_holds_nothing() {
         seen,
         format!("Uid:\t{id}\nGid:\t{id}\nGroups:\t \nCapPrm:\t{none}\n")
     );
+    let cgroup = own_cgroup_line();
     assert_eq!(
         rest,
-        format!(":\t{none}\nNoNewPrivs:\t1\n1\n4:memory:/\n/\nend\n")
-            .replace("4:memory", &memory_line())
+        format!(":\t{none}\nNoNewPrivs:\t1\n1\n{cgroup}\n/\nend\n")
     );
     rustix::process::pidfd_send_signal(&reaper.pidfd, rustix::process::Signal::KILL).unwrap();
     crate::fixture::exit_code(&reaper.pidfd);
-}
-
-/// The beginning of memory's line in /proc/<pid>/cgroup, which has the machine's number of the hierarchy.
-fn memory_line() -> String {
-    let text = fs::read_to_string("/proc/self/cgroup").unwrap();
-    let line = text.lines().find(|line| line.contains(":memory:")).unwrap();
-    line.split(':').take(2).collect::<Vec<_>>().join(":")
 }
 
 /// A container that may trace everybody watches every process that appears, for a way to a file of the host.
