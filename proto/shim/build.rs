@@ -5,6 +5,9 @@ use std::error::Error;
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=shim.proto");
     let descriptors = protox::compile(["shim.proto"], ["."])?;
-    prost_build::Config::new().compile_fds(descriptors)?;
+    // Ordered maps: a hashed one asks the kernel for randomness in every shim.
+    prost_build::Config::new()
+        .btree_map(["."])
+        .compile_fds(descriptors)?;
     Ok(())
 }

@@ -27,6 +27,9 @@ const END_OF_INPUT: &[u8] = &[4];
 
 const SIGKILL: i32 = 9;
 
+/// Times that a session's processes are looked for: some may be forked while others are killed.
+const KILL_ROUNDS: u32 = 10;
+
 /// Who reads a session's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reader {
@@ -169,13 +172,19 @@ impl Session {
         }
         self.deadline = None;
         self.timed_out = true;
-        // The others first: with its leader gone a session can no longer be told by its number.
+        let _ = self.signal(SIGKILL);
+        // The number of a session is not given to another while one of its processes is left.
         if let (Some(session), Some(container)) = (Pid::from_raw(self.pid), container) {
-            for pid in container.cgroup.processes() {
-                kill_if_in_session(pid, session);
+            for _ in 0..KILL_ROUNDS {
+                let processes = container.cgroup.processes();
+                let killed = processes
+                    .into_iter()
+                    .filter(|pid| kill_if_in_session(*pid, session));
+                if killed.count() == 0 {
+                    return;
+                }
             }
         }
-        let _ = self.signal(SIGKILL);
     }
 
     /// Returns the report of the session's end.
@@ -240,12 +249,13 @@ impl Session {
     }
 }
 
-fn kill_if_in_session(pid: Pid, session: Pid) {
+/// Kills a process if it is in `session` and not its leader; returns whether it was.
+fn kill_if_in_session(pid: Pid, session: Pid) -> bool {
     // The descriptor first, so that what is looked at and what is killed are the same process.
     let Ok(pidfd) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else {
-        return;
+        return false;
     };
-    if pid != session && rustix::process::getsid(Some(pid)) == Ok(session) {
-        let _ = agent_sys::signal::send(pidfd.as_fd(), SIGKILL);
-    }
+    pid != session
+        && rustix::process::getsid(Some(pid)) == Ok(session)
+        && agent_sys::signal::send(pidfd.as_fd(), SIGKILL).is_ok()
 }

@@ -142,6 +142,8 @@ fn configure(arguments: &Arguments, frame: Frame) -> Result<SignalFd, LauncherEr
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
         .map_err(setup("hiding from tracers"))?;
     lower_oom_score();
+    // Containers inherit it where their specification says nothing; the agent's own may be strict.
+    rustix::process::umask(Mode::from_raw_mode(0o022));
     agent_sys::slim::enter(&[&arguments.root, &arguments.state])
         .map_err(|source| LauncherError::Slim { source })?;
     let signals = launch::blocked_signals();

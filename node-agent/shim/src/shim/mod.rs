@@ -98,6 +98,7 @@ impl Shim {
                 self.handle(event);
             }
             self.look_at_the_clock();
+            self.check_shutdown(Instant::now());
         }
         self.take_leave();
     }
@@ -146,7 +147,6 @@ impl Shim {
         if self.buffers.deadline().is_some_and(|due| now >= due) {
             self.buffers.release();
         }
-        self.check_shutdown(now);
     }
 
     /// Calls `work` with a container and everything around it.

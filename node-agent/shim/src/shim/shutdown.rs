@@ -63,20 +63,15 @@ impl Shim {
             next_look: now,
             deadline: now + PATIENCE,
         };
-        for container in self
-            .containers
-            .iter()
-            .filter(|container| container.is_alive())
-        {
-            container.kill();
-        }
         self.check_shutdown(now);
     }
 
     /// Looks whether everything has ended.
     pub(super) fn check_shutdown(&mut self, now: Instant) {
         let Shutdown::Ending {
-            request, deadline, ..
+            request,
+            next_look,
+            deadline,
         } = self.shutdown
         else {
             return;
@@ -89,12 +84,12 @@ impl Shim {
         let sessions = self.sessions.iter().any(|session| !session.ended);
         if left == 0 && !sessions {
             self.shutdown = Shutdown::Over;
-            if let Some(request) = request {
-                self.reply(request, reply::Result::Done(Done {}), Vec::new());
-            }
-            return;
-        }
-        if now < deadline {
+            self.answer_shutdown(request, Ok(()));
+        } else if now >= deadline {
+            // Something does not die (a disk that hangs): stay its keeper, and let the agent decide.
+            self.shutdown = Shutdown::No;
+            self.answer_shutdown(request, Err(RequestError::Shutdown { count: left }));
+        } else if now >= next_look {
             for container in self
                 .containers
                 .iter()
@@ -102,18 +97,23 @@ impl Shim {
             {
                 container.kill();
             }
+            for session in self.sessions.iter().filter(|session| !session.ended) {
+                let _ = session.signal(9);
+            }
             self.shutdown = Shutdown::Ending {
                 request,
                 next_look: now + LOOK,
                 deadline,
             };
-            return;
         }
-        // Something does not die (a disk that hangs): stay its keeper, and let the agent decide.
-        self.shutdown = Shutdown::No;
-        if let Some(request) = request {
-            let error = RequestError::Shutdown { count: left };
-            self.reply(request, reply::Result::Error((&error).into()), Vec::new());
-        }
+    }
+
+    fn answer_shutdown(&mut self, request: Option<u64>, outcome: Result<(), RequestError>) {
+        let Some(request) = request else { return };
+        let result = match outcome {
+            Ok(()) => reply::Result::Done(Done {}),
+            Err(error) => reply::Result::Error((&error).into()),
+        };
+        self.reply(request, result, Vec::new());
     }
 }

@@ -68,7 +68,7 @@ impl Node {
         fill(&directory.path().join("root/base"));
         let cgroup = Cgroups::make();
         let launcher = Launcher::start(LauncherConfig {
-            binary: env!("CARGO_BIN_EXE_node-agent-shim").into(),
+            binary: binary(),
             root: directory.path().join("root"),
             state: directory.path().join("state"),
             cgroup_directories: Vec::new(),
@@ -144,12 +144,21 @@ impl Node {
     }
 }
 
+/// The binary under test; another one, such as a release build, where measurements are taken.
+pub(crate) fn binary() -> PathBuf {
+    std::env::var_os("NODE_AGENT_SHIM").map_or_else(
+        || env!("CARGO_BIN_EXE_node-agent-shim").into(),
+        PathBuf::from,
+    )
+}
+
 /// Reads a log file back.
 pub(crate) fn payload(path: &Path, stream: &str) -> String {
     let log = fs::read_to_string(path).unwrap();
     assert!(log.is_empty() || log.ends_with('\n'), "{log:?}");
     let mut text = String::new();
-    for record in log.lines() {
+    // Not `lines`: it would take a terminal's carriage returns away.
+    for record in log.split_terminator('\n') {
         let mut fields = record.splitn(4, ' ');
         let mut next = || fields.next().unwrap();
         let (time, name, tag, bytes) = (next(), next(), next(), next());
@@ -358,6 +367,8 @@ fn spec(plan: &Plan) -> Value {
         "ociVersion": "1.2.0",
         "process": process,
         "root": {"path": "rootfs"},
+        // As large as what an agent sends.
+        "annotations": {"padding": "x".repeat(15_000)},
         "mounts": [
             {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]},
             {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755", "size=65536k"]},

@@ -28,7 +28,7 @@ async fn directories_on_file_systems_of_their_own_are_kept() {
     // /dev/shm is a tmpfs on /dev, which is another file system again.
     let directory = tempfile::tempdir_in("/dev/shm").unwrap();
     let launcher = Launcher::start(LauncherConfig {
-        binary: env!("CARGO_BIN_EXE_node-agent-shim").into(),
+        binary: crate::harness::binary(),
         root: directory.path().into(),
         state: directory.path().into(),
         cgroup_directories: Vec::new(),
@@ -223,4 +223,32 @@ async fn shared_memory_is_the_sandboxes() {
     sandbox.run(&second).await;
     assert_eq!(node.log(&second.id, "stdout"), "shared\n");
     sandbox.end().await;
+}
+
+#[tokio::test]
+async fn launcher_and_shims_live_in_the_cgroup_they_are_given() {
+    let node = Node::start().await;
+    let open = |hierarchy| fs::File::open(node.cgroup(hierarchy)).unwrap().into();
+    let launcher = Launcher::start(LauncherConfig {
+        binary: crate::harness::binary(),
+        root: node.path("root"),
+        state: node.path("state"),
+        cgroup_directories: ["memory", "pids", "freezer"].map(open).into(),
+    })
+    .await
+    .unwrap();
+    let (shim, ready) = launcher.launch(&node.spec()).await.unwrap();
+    let name = node
+        .cgroup("pids")
+        .file_name()
+        .unwrap()
+        .to_string_lossy()
+        .into_owned();
+    for pid in [launcher.pid().await.unwrap(), ready.pid] {
+        let cgroups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+        let lines = cgroups.lines().filter(|line| line.ends_with(&*name));
+        assert_eq!(lines.count(), 3, "{cgroups}");
+    }
+    shim.shutdown().await.unwrap();
+    shim.gone().await;
 }

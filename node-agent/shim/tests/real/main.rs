@@ -11,5 +11,6 @@ mod harness;
 mod isolation;
 mod lifecycle;
 mod logs;
+mod measure;
 mod restart;
 mod sessions;

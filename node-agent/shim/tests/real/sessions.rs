@@ -238,3 +238,16 @@ async fn a_container_with_a_terminal_is_attached_to_and_resized() {
     assert!(node.log(&plan.id, "stdout").contains("got hello"));
     sandbox.end().await;
 }
+
+#[tokio::test]
+async fn a_terminal_that_nobody_has_open_for_a_while_is_read_again() {
+    let node = Node::start().await;
+    let mut sandbox = node.sandbox().await;
+    let mut plan = node.container(
+        "echo one; exec 0</dev/null 1>/dev/null 2>/dev/null; sleep 0.7; echo two >/dev/pts/0; sleep 0.1",
+    );
+    plan.stdio = ContainerStdio::Terminal(TerminalSize::default());
+    assert_eq!(sandbox.run(&plan).await.exit_code, 0);
+    assert_eq!(node.log(&plan.id, "stdout"), "one\r\ntwo\r\n");
+    sandbox.end().await;
+}
