@@ -1,5 +1,7 @@
 //! Writing limits, through the controllers of `cgroups-rs` where it has one that fits.
 
+use std::collections::BTreeMap;
+
 use cgroups_rs::fs::MaxValue;
 use cgroups_rs::fs::cpu::CpuController;
 use cgroups_rs::fs::cpuset::CpuSetController;
@@ -18,7 +20,8 @@ use crate::{CgroupPath, Version, file};
 /// written back when one of the new ones is refused.
 pub(crate) fn update(tree: &Inner, path: &CgroupPath, limits: &Limits) -> Result<(), UpdateError> {
     super::check(limits, tree.machine(), 0)?;
-    let before = actual(tree, path)?;
+    let mut before = actual(tree, path)?;
+    before.unified = by_name(tree, path, limits);
     let merged = limits.after(&before);
     super::check(&merged, tree.machine(), 0)?;
     let result = apply(tree, path, limits, &before);
@@ -29,6 +32,19 @@ pub(crate) fn update(tree: &Inner, path: &CgroupPath, limits: &Limits) -> Result
         }
     }
     result
+}
+
+/// Reads the files that are about to be written by name. One with several lines has no single value
+/// that could be put back, and is left out.
+fn by_name(tree: &Inner, path: &CgroupPath, limits: &Limits) -> BTreeMap<String, String> {
+    let root = tree.hierarchy("").root();
+    let present = limits.unified.keys().filter_map(|name| {
+        let text = file::read(root, &format!("{}/{name}", path.relative())).ok()?;
+        let value = text.trim();
+        let single = !value.is_empty() && !value.contains('\n');
+        single.then(|| (name.clone(), value.to_owned()))
+    });
+    present.collect()
 }
 
 impl Limits {
@@ -61,9 +77,9 @@ impl Limits {
 }
 
 fn retain_keys<V>(
-    mut values: std::collections::BTreeMap<String, V>,
-    of: &std::collections::BTreeMap<String, V>,
-) -> std::collections::BTreeMap<String, V> {
+    mut values: BTreeMap<String, V>,
+    of: &BTreeMap<String, V>,
+) -> BTreeMap<String, V> {
     values.retain(|key, _| of.contains_key(key));
     values
 }
