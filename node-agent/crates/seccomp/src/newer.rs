@@ -221,4 +221,31 @@ mod tests {
         assert_eq!(run(&program, audit, X32_BIT + 5, [0; 6]), ALLOW);
         assert_eq!(run(&program, audit, 451, [0; 6]), NOT_IMPLEMENTED);
     }
+
+    #[cfg(target_arch = "x86_64")]
+    proptest::proptest! {
+        #[test]
+        fn any_border_is_kept_for_any_call(
+            borders in proptest::array::uniform3(0_u32..2000),
+            audit in 0_usize..3,
+            number in 0_u32..3000,
+            bit in proptest::bool::ANY,
+            with_x32 in proptest::bool::ANY,
+        ) {
+            let mut known = vec![highest(0, borders[0]), highest(1, borders[1])];
+            if with_x32 {
+                known.push(highest(2, X32_BIT + borders[2]));
+            }
+            let arch = of_machine()[audit];
+            let is_64 = arch.audit == of_machine()[0].audit;
+            let call = if bit { X32_BIT + number } else { number };
+            let newer = match (is_64, bit) {
+                (true, true) => with_x32 && number > borders[2],
+                (true, false) => number > borders[0],
+                (false, _) => call > borders[1],
+            };
+            let answer = run(&with_library(&known), arch.audit, call, [0; 6]);
+            proptest::prop_assert_eq!(answer == NOT_IMPLEMENTED, newer);
+        }
+    }
 }
