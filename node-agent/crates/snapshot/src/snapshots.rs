@@ -34,6 +34,8 @@ pub(crate) struct Inner {
     pub staging: OwnedFd,
     pub trash: Trash,
     pub next: AtomicU64,
+    /// Makes names below `staging` unlike those of any other run.
+    pub salt: String,
     pub state: Mutex<State>,
 }
 

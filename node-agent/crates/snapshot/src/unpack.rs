@@ -69,7 +69,7 @@ impl Staged {
     }
 
     fn name(&self) -> String {
-        self.number.to_string()
+        format!("{}-{}", self.number, self.inner.salt)
     }
 
     fn failed(&self, source: std::io::Error) -> UnpackError {
@@ -87,8 +87,8 @@ impl Staged {
 
     /// Moves the directory to its place among the layers, under the same number.
     pub(crate) fn place(&mut self) -> std::io::Result<()> {
-        let name = self.name();
-        rustix::fs::renameat(&self.inner.staging, &name, &self.inner.layers, &name)?;
+        let (from, to) = (self.name(), self.number.to_string());
+        rustix::fs::renameat(&self.inner.staging, from, &self.inner.layers, to)?;
         self.moved = true;
         Ok(())
     }
