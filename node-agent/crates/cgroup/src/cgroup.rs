@@ -62,7 +62,13 @@ impl Cgroup {
 
     /// Returns the processes in it and below it.
     pub fn processes(&self) -> Result<Vec<u32>, CgroupError> {
-        kill::processes(&self.tree.hierarchies()[0], &self.path)
+        let hierarchies = self.tree.hierarchies();
+        // One that is half removed may be left in a later hierarchy only.
+        let there = hierarchies.iter().find(|h| h.contains(&self.path));
+        there.map_or_else(
+            || Ok(Vec::new()),
+            |hierarchy| kill::processes(hierarchy, &self.path),
+        )
     }
 
     /// Sends SIGKILL to every process in it and below it, also to those being forked; does not

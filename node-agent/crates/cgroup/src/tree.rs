@@ -1,6 +1,6 @@
 //! The machine's cgroups as this node uses them.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::error::{CgroupError, CreateError, OpenError, RemoveError};
 use crate::hierarchy::{self, Hierarchy, Version};
 use crate::limits::{self, LimitError, Limits, Machine};
 use crate::pod::PodCgroup;
-use crate::{Cgroup, CgroupPath, DeviceRules, PathError, level, remove};
+use crate::{Cgroup, CgroupPath, DeviceRules, PathError, file, level, remove};
 
 /// Directory of the launcher and the shims below the parent. No id starts with an underscore.
 const SHIMS: &str = "_shims";
@@ -231,7 +231,6 @@ impl CgroupTree {
     }
 
     fn set_devices(&self, path: &CgroupPath, devices: &DeviceRules) -> Result<(), Errno> {
-        use std::os::fd::AsFd;
         let Some(hierarchy) = self.inner.find("devices") else {
             return Err(Errno::NODEV);
         };
@@ -242,18 +241,22 @@ impl CgroupTree {
         }
     }
 
-    /// Returns an existing cgroup, or `None` if it is gone.
+    /// Returns an existing cgroup, or `None` if it is gone from every hierarchy.
     pub fn open_cgroup(&self, path: &CgroupPath) -> Result<Option<Cgroup>, CgroupError> {
-        let first = &self.inner.hierarchies[0];
-        match first.directory(path) {
-            Ok(_) => Ok(Some(Cgroup::new(Arc::clone(&self.inner), path.clone()))),
-            Err(Errno::NOENT) => Ok(None),
-            Err(source) => Err(CgroupError::Read {
-                path: path.clone(),
-                file: "directory",
-                source,
-            }),
+        for hierarchy in &self.inner.hierarchies {
+            match hierarchy.directory(path) {
+                Ok(_) => return Ok(Some(Cgroup::new(Arc::clone(&self.inner), path.clone()))),
+                Err(Errno::NOENT) => {}
+                Err(source) => {
+                    return Err(CgroupError::Read {
+                        path: path.clone(),
+                        file: "directory",
+                        source,
+                    });
+                }
+            }
         }
+        Ok(None)
     }
 
     /// Makes the cgroup of the launcher and the shims, outside every pod's, and returns its
@@ -273,20 +276,19 @@ impl CgroupTree {
         self.inner.parent.join(SHIMS)
     }
 
-    /// Returns every cgroup below the parent but that of the shims, the deepest first, in
-    /// whatever hierarchy it exists.
+    /// Returns the cgroups of pods and containers below the parent, the deepest first, in whatever
+    /// hierarchy they exist. What a container made for itself inside its own is not listed: it is
+    /// the container's, and goes with it.
     pub fn list_ours(&self) -> Result<Vec<CgroupPath>, CgroupError> {
-        let parent = &self.inner.parent;
         let mut found = Vec::new();
         for hierarchy in &self.inner.hierarchies {
-            let below = remove::subtree(hierarchy, parent).map_err(|source| CgroupError::Read {
-                path: parent.clone(),
-                file: "directory",
-                source,
-            })?;
-            found.extend(below.into_iter().filter(|path| path != parent));
+            let mut pods = below(hierarchy, &self.inner.parent)?;
+            pods.retain(|pod| pod.name() != SHIMS);
+            for pod in &pods {
+                found.extend(below(hierarchy, pod)?);
+            }
+            found.extend(pods);
         }
-        found.retain(|path| path.name() != SHIMS || path.parent().as_ref() != Some(parent));
         found.sort_by(|a, b| {
             let depth = |path: &CgroupPath| path.as_str().matches('/').count();
             depth(b).cmp(&depth(a)).then_with(|| a.cmp(b))
@@ -309,6 +311,25 @@ impl CgroupTree {
             }
         }
         gone
+    }
+}
+
+/// Returns the cgroups directly below `path`; none if it is gone.
+fn below(hierarchy: &Hierarchy, path: &CgroupPath) -> Result<Vec<CgroupPath>, CgroupError> {
+    let names = hierarchy
+        .directory(path)
+        .and_then(|directory| file::children(directory.as_fd()));
+    match names {
+        Ok(names) => Ok(names
+            .iter()
+            .filter_map(|name| path.join(name).ok())
+            .collect()),
+        Err(Errno::NOENT | Errno::NODEV) => Ok(Vec::new()),
+        Err(source) => Err(CgroupError::Read {
+            path: path.clone(),
+            file: "directory",
+            source,
+        }),
     }
 }
 

@@ -301,11 +301,34 @@ fn our_own_pods_are_listed_and_removed_with_what_is_in_them() {
     assert_eq!(shims.len(), own.tree.hierarchies().len());
     let pod = own.pod();
     let cgroup = own.container(&Limits::default());
+    // A container that manages cgroups of its own, as an init system does.
+    let inside = cgroup.path().join("system.slice").unwrap();
+    own.tree
+        .create(
+            &inside,
+            &Limits::default(),
+            &DeviceRules::container_default(),
+        )
+        .unwrap();
     let listed = own.tree.list_ours().unwrap();
     assert_eq!(listed, [cgroup.path().clone(), pod.path.clone()]);
     own.tree.remove_pod(&pod).unwrap();
     assert!(own.tree.list_ours().unwrap().is_empty());
     assert_eq!(own.present(&pod.path), 0);
+}
+
+#[test]
+fn what_is_left_in_one_hierarchy_is_found_and_removed() {
+    let own = Own::new();
+    let pod = own.pod();
+    let path = pod.path.join("container").unwrap();
+    let last = own.tree.hierarchies().last().unwrap();
+    std::fs::create_dir(last.mount_point().join(&path.as_str()[1..])).unwrap();
+    assert!(own.tree.list_ours().unwrap().contains(&path));
+    let left = own.tree.open_cgroup(&path).unwrap().unwrap();
+    assert!(left.processes().unwrap().is_empty());
+    left.remove().unwrap();
+    assert!(own.tree.open_cgroup(&path).unwrap().is_none());
 }
 
 #[test]
