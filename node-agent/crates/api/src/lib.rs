@@ -1,2 +1,13 @@
-//! Placeholder front page; replaced by the first real slice.
+//! The gRPC edge: CRI v1 for kubelets and `agent.v1` for people and automation.
+//!
+//! Owns: the translation between messages and the node's own types, and of errors to status
+//! codes ([`status`]). Does not: decide anything. Start reading at [`server`].
 #![forbid(unsafe_code)]
+
+mod agent;
+mod convert;
+mod cri;
+pub mod server;
+mod status;
+
+pub use server::{Gate, Identity, Reporter, router};

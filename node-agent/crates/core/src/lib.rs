@@ -1,2 +1,19 @@
-//! Placeholder front page; replaced by the first real slice.
+//! The node's behaviour: sandboxes, containers, processes, images, and what a crash costs them.
+//!
+//! Owns: every decision and the order of every step. Does not: know gRPC, or any kernel or
+//! registry format; the crates one floor down do. Start reading at [`node::Node`], then
+//! [`sandbox`].
 #![forbid(unsafe_code)]
+
+pub mod container;
+pub mod event;
+pub mod exec;
+pub mod gc;
+pub mod image;
+pub mod node;
+mod random;
+pub mod recovery;
+pub mod sandbox;
+pub mod services;
+mod shim;
+pub mod time;

@@ -131,6 +131,23 @@ impl Store {
         self.writer(durability).apply(change).await
     }
 
+    /// Queues a record for writing, after all that was queued before it, and does not wait.
+    ///
+    /// For state that can be found out again; a write that fails is only logged.
+    ///
+    /// # Errors
+    /// When the record has no JSON form.
+    pub fn save_later<T: Record>(
+        &self,
+        durability: Durability,
+        key: &str,
+        value: &T,
+    ) -> Result<(), SaveError> {
+        let change = Self::change(key, Some(value))?;
+        self.writer(durability).apply_later(change);
+        Ok(())
+    }
+
     /// Removes a record; succeeds if there is none.
     ///
     /// # Errors

@@ -24,7 +24,8 @@ type Answer = Result<(), Arc<redb::Error>>;
 
 struct Queued {
     change: Change,
-    answer: oneshot::Sender<Answer>,
+    /// `None`: nobody waits, and a failure is logged here.
+    answer: Option<oneshot::Sender<Answer>>,
 }
 
 /// The writing side of a database.
@@ -62,7 +63,10 @@ impl Writer {
         let (table, key) = (change.table, change.key.clone());
         if let Some(queue) = &self.queue {
             // A closed queue drops `answer`, which the caller sees as `Closed`.
-            drop(queue.send(Queued { change, answer }));
+            drop(queue.send(Queued {
+                change,
+                answer: Some(answer),
+            }));
         }
         (done, table, key)
     }
@@ -70,6 +74,17 @@ impl Writer {
     pub(crate) async fn apply(&self, change: Change) -> Result<(), SaveError> {
         let (done, table, key) = self.enqueue(change);
         explain(done.await.ok(), table, key)
+    }
+
+    pub(crate) fn apply_later(&self, change: Change) {
+        if let Some(queue) = &self.queue {
+            let queued = Queued {
+                change,
+                answer: None,
+            };
+            // The queue is closed only once nobody can call this.
+            drop(queue.send(queued));
+        }
     }
 
     pub(crate) fn apply_blocking(&self, change: Change) -> Result<(), SaveError> {
@@ -108,8 +123,14 @@ fn run(database: &Database, incoming: &Receiver<Queued>) {
         }
         let result = commit(database, &batch).map_err(Arc::new);
         for queued in batch {
-            // A caller that went away does not need the answer.
-            drop(queued.answer.send(result.clone()));
+            match (queued.answer, &result) {
+                // A caller that went away does not need the answer.
+                (Some(answer), _) => drop(answer.send(result.clone())),
+                (None, Err(error)) => {
+                    tracing::error!(table = queued.change.table, key = queued.change.key, error = %error, "record not written");
+                }
+                (None, Ok(())) => {}
+            }
         }
     }
 }

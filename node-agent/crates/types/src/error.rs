@@ -35,6 +35,19 @@ pub trait Classify: std::error::Error {
     fn kind(&self) -> ErrorKind;
 }
 
+/// An error that several callers of one operation share.
+impl<E: Classify + ?Sized> Classify for std::sync::Arc<E> {
+    fn kind(&self) -> ErrorKind {
+        (**self).kind()
+    }
+}
+
+impl<E: Classify> Classify for Box<E> {
+    fn kind(&self) -> ErrorKind {
+        (**self).kind()
+    }
+}
+
 impl Classify for crate::IdError {
     fn kind(&self) -> ErrorKind {
         ErrorKind::InvalidArgument

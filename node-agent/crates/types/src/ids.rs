@@ -152,6 +152,13 @@ id!(
     "snapshot key"
 );
 
+/// A person's container and the sandbox made for it go by one id.
+impl From<&SandboxId> for ContainerId {
+    fn from(id: &SandboxId) -> Self {
+        Self(id.0.clone())
+    }
+}
+
 impl From<&ContainerId> for SnapshotKey {
     fn from(id: &ContainerId) -> Self {
         Self(id.0.clone())

@@ -1,0 +1,407 @@
+//! A person's containers between `agent.v1` and the node.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use agent_cgroup::Limits;
+use agent_core::container::spec::{
+    ContainerMetadata, ContainerSpec, DeviceSpec, LogSpec, MountSource, MountSpec, SeccompSpec,
+    Switches,
+};
+use agent_core::node::LocalSpec;
+use agent_core::sandbox::spec::{
+    DnsSpec, NamespaceScope, SandboxMetadata, SandboxNetwork, SandboxSpec,
+};
+use agent_core::services::Settings;
+use agent_network::{PortMapping, Protocol};
+use agent_oci::{CapabilityPlan, Propagation, Rlimit};
+use agent_types::{ContainerId, Owner};
+use proto::agent;
+use tonic::Status;
+
+use super::{given, ordered};
+use crate::status::{self, invalid};
+
+/// Name of the log file of a person's container.
+const LOG: &str = "container.log";
+
+/// Period of the processor time limit, in microseconds.
+const CPU_PERIOD: u64 = 100_000;
+
+/// Returns what a Create request asks for. `network_of` finds the container whose network is
+/// shared, by any of its names.
+pub(crate) fn spec(
+    spec: agent::ContainerSpec,
+    name: String,
+    settings: &Settings,
+    network_of: impl FnOnce(&str) -> Option<ContainerId>,
+) -> Result<LocalSpec, Status> {
+    let network = network(&spec, network_of)?;
+    let sandbox = sandbox(&spec, name.clone(), network, settings)?;
+    let container = container(spec, name, settings)?;
+    Ok(LocalSpec { sandbox, container })
+}
+
+fn network(
+    spec: &agent::ContainerSpec,
+    network_of: impl FnOnce(&str) -> Option<ContainerId>,
+) -> Result<SandboxNetwork, Status> {
+    match spec.network() {
+        agent::NetworkKind::Unspecified | agent::NetworkKind::Bridge => Ok(SandboxNetwork::Bridge),
+        agent::NetworkKind::Host => Ok(SandboxNetwork::Host),
+        agent::NetworkKind::None => Ok(SandboxNetwork::None),
+        agent::NetworkKind::Container => network_of(&spec.network_container)
+            .map(SandboxNetwork::Container)
+            .ok_or_else(|| {
+                Status::not_found(format!(
+                    "container {} does not exist, so its network cannot be shared",
+                    spec.network_container
+                ))
+            }),
+    }
+}
+
+fn sandbox(
+    spec: &agent::ContainerSpec,
+    name: String,
+    network: SandboxNetwork,
+    settings: &Settings,
+) -> Result<SandboxSpec, Status> {
+    let ports = spec
+        .ports
+        .iter()
+        .map(port)
+        .collect::<Result<Vec<_>, _>>()?;
+    if network != SandboxNetwork::Bridge && !ports.is_empty() {
+        return Err(invalid("ports can be published on the bridge network only"));
+    }
+    let uts = match (&network, spec.uts_mode.as_str()) {
+        (SandboxNetwork::Host, "") | (_, "host") => NamespaceScope::Host,
+        (_, "") => NamespaceScope::Sandbox,
+        (_, other) => return Err(invalid(format!("uts mode {other:?} is not known"))),
+    };
+    Ok(SandboxSpec {
+        owner: Owner::Local,
+        metadata: SandboxMetadata {
+            name,
+            ..SandboxMetadata::default()
+        },
+        hostname: spec.hostname.clone(),
+        domainname: spec.domainname.clone(),
+        log_directory: None,
+        dns: DnsSpec {
+            servers: super::addresses(&spec.dns_servers)?,
+            searches: spec.dns_searches.clone(),
+            options: spec.dns_options.clone(),
+        },
+        extra_hosts: spec
+            .extra_hosts
+            .iter()
+            .map(|line| extra_host(line))
+            .collect::<Result<_, _>>()?,
+        ports,
+        labels: ordered(spec.labels.clone()),
+        annotations: BTreeMap::new(),
+        cgroup_parent: None,
+        network,
+        pid: scope(&spec.pid_mode, "pid", NamespaceScope::Container)?,
+        ipc: scope(&spec.ipc_mode, "ipc", NamespaceScope::Sandbox)?,
+        uts,
+        sysctls: ordered(spec.sysctls.clone()),
+        shm_size: match spec.shm_size {
+            0 => settings.shm_bytes,
+            size => size,
+        },
+        runtime_handler: String::new(),
+        privileged: spec.privileged,
+    })
+}
+
+fn scope(mode: &str, name: &str, own: NamespaceScope) -> Result<NamespaceScope, Status> {
+    match mode {
+        "" | "private" => Ok(own),
+        "host" => Ok(NamespaceScope::Host),
+        other => Err(invalid(format!("{name} mode {other:?} is not known"))),
+    }
+}
+
+/// Reads `NAME:IP` or `NAME=IP`.
+fn extra_host(line: &str) -> Result<(IpAddr, Vec<String>), Status> {
+    let refused = || invalid(format!("host {line:?} is not NAME:IP"));
+    let (name, ip) = line.split_once(['=', ':']).ok_or_else(refused)?;
+    let ip = ip.trim_start_matches('[').trim_end_matches(']');
+    let ip: IpAddr = ip.parse().map_err(|_| refused())?;
+    Ok((ip, vec![name.to_owned()]))
+}
+
+fn port(mapping: &agent::PortMapping) -> Result<PortMapping, Status> {
+    let number = |value: u32, name: &str| {
+        u16::try_from(value).map_err(|_| invalid(format!("{name} port {value} is out of range")))
+    };
+    let host_ip: Option<IpAddr> = match mapping.host_ip.as_str() {
+        "" => None,
+        text => Some(
+            text.parse()
+                .map_err(|_| invalid(format!("{text:?} is not an address")))?,
+        ),
+    };
+    Ok(PortMapping {
+        protocol: match mapping.protocol() {
+            agent::Protocol::Unspecified | agent::Protocol::Tcp => Protocol::Tcp,
+            agent::Protocol::Udp => Protocol::Udp,
+            agent::Protocol::Sctp => Protocol::Sctp,
+        },
+        host_ip: host_ip.filter(|ip| !ip.is_unspecified()),
+        host_port: number(mapping.host_port, "host")?,
+        container_port: number(mapping.container_port, "container")?,
+    })
+}
+
+fn container(
+    spec: agent::ContainerSpec,
+    name: String,
+    settings: &Settings,
+) -> Result<ContainerSpec, Status> {
+    let security = Security::parse(&spec.security_opt)?;
+    let env = spec.env.iter().map(|text| variable(text)).collect();
+    let mounts = spec.mounts.iter().map(mount).collect::<Result<_, _>>()?;
+    let supplemental_groups = groups(&spec.group_add)?;
+    let stop_signal = match spec.stop_signal.as_str() {
+        "" => None,
+        text => Some(signal(text)?),
+    };
+    let switches = Switches {
+        terminal: spec.terminal,
+        stdin: spec.stdin,
+        stdin_once: spec.stdin_once,
+        privileged: spec.privileged,
+        no_new_privileges: security.no_new_privileges,
+        readonly_root: spec.read_only,
+        // As docker has it: a group that is named leaves the group file alone.
+        strict_groups: spec.user.contains(':'),
+        auto_remove: spec.auto_remove,
+    };
+    if spec.init {
+        return Err(invalid("an init process is not supported by this node"));
+    }
+    let resources = spec.resources.unwrap_or_default();
+    Ok(ContainerSpec {
+        metadata: ContainerMetadata { name, attempt: 0 },
+        image: spec.image,
+        user_image: String::new(),
+        entrypoint: (spec.clear_entrypoint || !spec.entrypoint.is_empty())
+            .then_some(spec.entrypoint),
+        arguments: spec.command,
+        env,
+        working_directory: given(spec.working_dir),
+        user: given(spec.user),
+        supplemental_groups,
+        mounts,
+        devices: spec.devices.into_iter().map(device).collect(),
+        labels: ordered(spec.labels),
+        annotations: BTreeMap::new(),
+        log: LogSpec {
+            path: LOG.to_owned(),
+            max_bytes: settings.log_max_bytes,
+            max_files: settings.log_max_files,
+        },
+        terminal_size: spec.terminal_size.map(|size| size_of(&size)),
+        limits: limits(resources),
+        oom_score_adj: spec.oom_score_adj,
+        capabilities: CapabilityPlan {
+            add: spec.cap_add,
+            drop: spec.cap_drop,
+            ambient: Vec::new(),
+        },
+        seccomp: security.seccomp,
+        masked_paths: None,
+        readonly_paths: None,
+        rlimits: spec.ulimits.into_iter().map(rlimit).collect(),
+        exposed_ports: spec.exposed_ports,
+        stop_signal,
+        stop_timeout: spec.stop_timeout.map_or(settings.stop_timeout, |seconds| {
+            Duration::from_secs(seconds.into())
+        }),
+        switches,
+    })
+}
+
+/// Returns the number of a signal by name or number.
+pub(crate) fn signal(text: &str) -> Result<i32, Status> {
+    agent_oci::parse_signal(text).map_err(|error| status::of(&error))
+}
+
+/// Returns rows and columns.
+pub(crate) fn size_of(size: &agent::TerminalSize) -> (u16, u16) {
+    let fit = |value: u32| u16::try_from(value).unwrap_or(u16::MAX);
+    (fit(size.rows), fit(size.columns))
+}
+
+/// Splits `KEY=value`; a name alone has an empty value.
+pub(crate) fn variable(text: &str) -> (String, Vec<u8>) {
+    let (name, value) = text.split_once('=').unwrap_or((text, ""));
+    (name.to_owned(), value.as_bytes().to_vec())
+}
+
+fn groups(names: &[String]) -> Result<Vec<u32>, Status> {
+    names
+        .iter()
+        .map(|name| {
+            name.parse()
+                .map_err(|_| invalid(format!("group {name:?} to add is not a number")))
+        })
+        .collect()
+}
+
+/// What `--security-opt` says.
+struct Security {
+    no_new_privileges: bool,
+    seccomp: SeccompSpec,
+}
+
+impl Security {
+    fn parse(options: &[String]) -> Result<Self, Status> {
+        let mut security = Self {
+            no_new_privileges: false,
+            seccomp: SeccompSpec::Default,
+        };
+        for option in options {
+            match option.split_once(['=', ':']) {
+                None if option == "no-new-privileges" => security.no_new_privileges = true,
+                Some(("no-new-privileges", value)) => {
+                    security.no_new_privileges = value
+                        .parse()
+                        .map_err(|_| invalid(format!("{value:?} is neither true nor false")))?;
+                }
+                Some(("seccomp", "unconfined")) => security.seccomp = SeccompSpec::Unconfined,
+                Some(("seccomp", "builtin")) => security.seccomp = SeccompSpec::Default,
+                Some(("seccomp", json)) => {
+                    security.seccomp = SeccompSpec::Profile(json.to_owned());
+                }
+                _ => {
+                    return Err(invalid(format!(
+                        "security option {option:?} is not supported by this node"
+                    )));
+                }
+            }
+        }
+        Ok(security)
+    }
+}
+
+fn mount(mount: &agent::Mount) -> Result<MountSpec, Status> {
+    let source = match mount.kind() {
+        agent::MountKind::Unspecified | agent::MountKind::Bind => {
+            if !mount.source.starts_with('/') {
+                return Err(invalid(format!(
+                    "mount source {:?} is not an absolute path",
+                    mount.source
+                )));
+            }
+            MountSource::Bind {
+                path: mount.source.clone().into(),
+                create: true,
+            }
+        }
+        agent::MountKind::Tmpfs => MountSource::Tmpfs {
+            size: (mount.size > 0).then_some(mount.size),
+            mode: (mount.mode > 0).then_some(mount.mode),
+        },
+    };
+    Ok(MountSpec {
+        source,
+        destination: mount.destination.clone(),
+        readonly: mount.read_only,
+        recursive_readonly: false,
+        propagation: Propagation::Private,
+    })
+}
+
+fn device(device: agent::Device) -> DeviceSpec {
+    DeviceSpec {
+        container_path: match device.container_path {
+            path if path.is_empty() => device.host_path.clone(),
+            path => path,
+        },
+        access: match device.permissions {
+            access if access.is_empty() => "rwm".to_owned(),
+            access => access,
+        },
+        host_path: device.host_path.into(),
+    }
+}
+
+fn rlimit(ulimit: agent::Ulimit) -> Rlimit {
+    Rlimit {
+        name: ulimit.name,
+        soft: ulimit.soft,
+        hard: ulimit.hard,
+    }
+}
+
+fn limits(resources: agent::Resources) -> Limits {
+    let memory = i64::try_from(resources.memory)
+        .ok()
+        .filter(|memory| *memory > 0);
+    let quota = i64::try_from(resources.cpu_millis.saturating_mul(CPU_PERIOD) / 1000)
+        .ok()
+        .filter(|quota| *quota > 0);
+    Limits {
+        cpu_shares: (resources.cpu_shares > 0).then_some(resources.cpu_shares),
+        cpu_quota: quota,
+        cpu_period: quota.map(|_| CPU_PERIOD),
+        cpuset_cpus: given(resources.cpuset_cpus),
+        cpuset_mems: given(resources.cpuset_mems),
+        memory,
+        memory_swap: (resources.memory_swap != 0).then_some(resources.memory_swap),
+        pids: (resources.pids != 0).then_some(resources.pids),
+        ..Limits::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_and_a_half_cores_are_a_quota() {
+        let limits = limits(agent::Resources {
+            cpu_millis: 1500,
+            memory: 1 << 30,
+            pids: -1,
+            ..agent::Resources::default()
+        });
+        assert_eq!(
+            (limits.cpu_quota, limits.cpu_period),
+            (Some(150_000), Some(100_000))
+        );
+        assert_eq!((limits.memory, limits.pids), (Some(1 << 30), Some(-1)));
+    }
+
+    #[test]
+    fn security_options_are_known_or_refused() {
+        let parse = |text: &str| Security::parse(&[text.to_owned()]);
+        assert!(parse("no-new-privileges").unwrap().no_new_privileges);
+        assert!(!parse("no-new-privileges=false").unwrap().no_new_privileges);
+        assert_eq!(
+            parse("seccomp=unconfined").unwrap().seccomp,
+            SeccompSpec::Unconfined
+        );
+        assert!(parse("apparmor=x").is_err());
+    }
+
+    #[test]
+    fn ports_keep_their_address() {
+        let mapping = agent::PortMapping {
+            protocol: agent::Protocol::Udp.into(),
+            container_port: 53,
+            host_port: 5353,
+            host_ip: "127.0.0.1".to_owned(),
+        };
+        let port = port(&mapping).unwrap();
+        assert_eq!(port.protocol, Protocol::Udp);
+        assert_eq!((port.host_port, port.container_port), (5353, 53));
+        assert_eq!(port.host_ip, Some("127.0.0.1".parse().unwrap()));
+    }
+}

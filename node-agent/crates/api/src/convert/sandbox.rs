@@ -1,0 +1,271 @@
+//! Sandboxes between CRI and the node.
+
+use std::net::IpAddr;
+
+use agent_core::sandbox::spec::{
+    DnsSpec, NamespaceScope, SandboxMetadata, SandboxNetwork, SandboxSpec,
+};
+use agent_core::sandbox::state::SandboxPhase;
+use agent_core::sandbox::view::SandboxView;
+use agent_core::time::Timestamp;
+use agent_network::{PortMapping, Protocol};
+use agent_types::Owner;
+use proto::cri;
+use tonic::Status;
+
+use super::{ordered, unordered};
+use crate::status::invalid;
+
+/// Returns what a RunPodSandbox request asks for.
+pub(crate) fn spec(
+    request: cri::RunPodSandboxRequest,
+    shm_size: u64,
+) -> Result<SandboxSpec, Status> {
+    let config = request
+        .config
+        .ok_or_else(|| invalid("config is missing"))?;
+    let metadata = config
+        .metadata
+        .ok_or_else(|| invalid("config.metadata is missing"))?;
+    if metadata.name.is_empty() || metadata.namespace.is_empty() || metadata.uid.is_empty() {
+        return Err(invalid(
+            "config.metadata needs a name, a namespace and a uid",
+        ));
+    }
+    let linux = config.linux.unwrap_or_default();
+    let context = linux.security_context.unwrap_or_default();
+    refuse_unsupported(&context)?;
+    let options = context.namespace_options.unwrap_or_default();
+    let network = match scope(options.network, "network")? {
+        NamespaceScope::Host => SandboxNetwork::Host,
+        NamespaceScope::Sandbox | NamespaceScope::Container => SandboxNetwork::Bridge,
+    };
+    let uts = match network {
+        SandboxNetwork::Host => NamespaceScope::Host,
+        _ => NamespaceScope::Sandbox,
+    };
+    let ports = ports(config.port_mappings)?;
+    let dns = config.dns_config.unwrap_or_default();
+    Ok(SandboxSpec {
+        owner: Owner::Cri,
+        metadata: SandboxMetadata {
+            name: metadata.name,
+            uid: metadata.uid,
+            namespace: metadata.namespace,
+            attempt: metadata.attempt,
+        },
+        hostname: config.hostname,
+        domainname: String::new(),
+        log_directory: super::given(config.log_directory)
+            .map(absolute)
+            .transpose()?,
+        dns: DnsSpec {
+            servers: super::addresses(&dns.servers)?,
+            searches: dns.searches,
+            options: dns.options,
+        },
+        extra_hosts: Vec::new(),
+        ports,
+        labels: ordered(config.labels),
+        annotations: ordered(config.annotations),
+        cgroup_parent: super::given(linux.cgroup_parent),
+        network,
+        pid: scope(options.pid, "pid")?,
+        ipc: scope(options.ipc, "ipc")?,
+        uts,
+        sysctls: ordered(linux.sysctls),
+        shm_size,
+        runtime_handler: request.runtime_handler,
+        privileged: context.privileged,
+    })
+}
+
+fn absolute(path: String) -> Result<std::path::PathBuf, Status> {
+    let path = std::path::PathBuf::from(path);
+    let clean = path.components().all(|part| {
+        matches!(
+            part,
+            std::path::Component::RootDir | std::path::Component::Normal(_)
+        )
+    });
+    if path.is_absolute() && clean {
+        Ok(path)
+    } else {
+        Err(invalid(format!(
+            "config.log_directory {} is not an absolute path without dots",
+            path.display()
+        )))
+    }
+}
+
+/// Refuses what this node does not do yet, rather than leaving it out.
+fn refuse_unsupported(context: &cri::LinuxSandboxSecurityContext) -> Result<(), Status> {
+    let userns = context
+        .namespace_options
+        .as_ref()
+        .and_then(|options| options.userns_options.as_ref());
+    if userns.is_some_and(|userns| userns.mode == i32::from(cri::NamespaceMode::Pod)) {
+        return Err(invalid("user namespaces are not supported by this node"));
+    }
+    if let Some(selinux) = &context.selinux_options
+        && !(selinux.user.is_empty()
+            && selinux.role.is_empty()
+            && selinux.r#type.is_empty()
+            && selinux.level.is_empty())
+    {
+        return Err(invalid("SELinux is not enabled on this node"));
+    }
+    Ok(())
+}
+
+/// Returns whose a namespace is.
+fn scope(mode: i32, name: &str) -> Result<NamespaceScope, Status> {
+    match cri::NamespaceMode::try_from(mode) {
+        Ok(cri::NamespaceMode::Pod) => Ok(NamespaceScope::Sandbox),
+        Ok(cri::NamespaceMode::Container) => Ok(NamespaceScope::Container),
+        Ok(cri::NamespaceMode::Node) => Ok(NamespaceScope::Host),
+        Ok(cri::NamespaceMode::Target) => Err(invalid(format!(
+            "{name} namespace mode TARGET is for containers"
+        ))),
+        Err(_) => Err(invalid(format!("{name} namespace mode {mode} is unknown"))),
+    }
+}
+
+/// Returns the ports to publish; those without a host port are left out, as CRI says.
+fn ports(mappings: Vec<cri::PortMapping>) -> Result<Vec<PortMapping>, Status> {
+    mappings
+        .into_iter()
+        .filter(|mapping| mapping.host_port > 0)
+        .map(port)
+        .collect()
+}
+
+fn port(mapping: cri::PortMapping) -> Result<PortMapping, Status> {
+    let number = |value: i32, name: &str| {
+        u16::try_from(value).map_err(|_| invalid(format!("{name} {value} is not a port")))
+    };
+    let host_ip: Option<IpAddr> = match mapping.host_ip.as_str() {
+        "" => None,
+        text => Some(
+            text.parse()
+                .map_err(|_| invalid(format!("host_ip {text:?} is not an address")))?,
+        ),
+    };
+    Ok(PortMapping {
+        protocol: match mapping.protocol() {
+            cri::Protocol::Tcp => Protocol::Tcp,
+            cri::Protocol::Udp => Protocol::Udp,
+            cri::Protocol::Sctp => Protocol::Sctp,
+        },
+        // The kubelet writes these for "every address".
+        host_ip: host_ip.filter(|ip| !ip.is_unspecified()),
+        host_port: number(mapping.host_port, "host_port")?,
+        container_port: number(mapping.container_port, "container_port")?,
+    })
+}
+
+fn metadata(view: &SandboxView) -> cri::PodSandboxMetadata {
+    let metadata = &view.record.spec.metadata;
+    cri::PodSandboxMetadata {
+        name: metadata.name.clone(),
+        uid: metadata.uid.clone(),
+        namespace: metadata.namespace.clone(),
+        attempt: metadata.attempt,
+    }
+}
+
+fn state(view: &SandboxView) -> cri::PodSandboxState {
+    match view.phase {
+        SandboxPhase::Ready => cri::PodSandboxState::SandboxReady,
+        SandboxPhase::Creating
+        | SandboxPhase::Stopping
+        | SandboxPhase::NotReady
+        | SandboxPhase::Removing => cri::PodSandboxState::SandboxNotready,
+    }
+}
+
+/// Returns a sandbox as ListPodSandbox shows it.
+pub(crate) fn listed(view: &SandboxView) -> cri::PodSandbox {
+    let spec = &view.record.spec;
+    cri::PodSandbox {
+        id: view.record.id.to_string(),
+        metadata: Some(metadata(view)),
+        state: state(view).into(),
+        created_at: view.record.created_at.nanos(),
+        labels: unordered(&spec.labels),
+        annotations: unordered(&spec.annotations),
+        runtime_handler: spec.runtime_handler.clone(),
+    }
+}
+
+/// Returns whether a sandbox passes a filter.
+pub(crate) fn passes(view: &SandboxView, filter: Option<&cri::PodSandboxFilter>) -> bool {
+    let Some(filter) = filter else {
+        return true;
+    };
+    let wanted = filter.state.as_ref().map(cri::PodSandboxStateValue::state);
+    view.record.id.as_str().starts_with(&filter.id)
+        && wanted.is_none_or(|wanted| wanted == state(view))
+        && super::selected(&view.record.spec.labels, &filter.label_selector)
+}
+
+const fn mode(scope: NamespaceScope) -> cri::NamespaceMode {
+    match scope {
+        NamespaceScope::Sandbox => cri::NamespaceMode::Pod,
+        NamespaceScope::Container => cri::NamespaceMode::Container,
+        NamespaceScope::Host => cri::NamespaceMode::Node,
+    }
+}
+
+/// Returns a sandbox as PodSandboxStatus shows it.
+pub(crate) fn status(view: &SandboxView) -> cri::PodSandboxStatus {
+    let spec = &view.record.spec;
+    let mut ips = view.ips().into_iter().map(|ip| ip.to_string());
+    let network = cri::PodSandboxNetworkStatus {
+        ip: ips.next().unwrap_or_default(),
+        additional_ips: ips.map(|ip| cri::PodIp { ip }).collect(),
+    };
+    let options = cri::NamespaceOption {
+        network: match spec.network {
+            SandboxNetwork::Host => cri::NamespaceMode::Node.into(),
+            _ => cri::NamespaceMode::Pod.into(),
+        },
+        pid: mode(spec.pid).into(),
+        ipc: mode(spec.ipc).into(),
+        ..cri::NamespaceOption::default()
+    };
+    cri::PodSandboxStatus {
+        id: view.record.id.to_string(),
+        metadata: Some(metadata(view)),
+        state: state(view).into(),
+        created_at: view.record.created_at.nanos(),
+        network: Some(network),
+        linux: Some(cri::LinuxPodSandboxStatus {
+            namespaces: Some(cri::Namespace {
+                options: Some(options),
+            }),
+        }),
+        labels: unordered(&spec.labels),
+        annotations: unordered(&spec.annotations),
+        runtime_handler: spec.runtime_handler.clone(),
+    }
+}
+
+/// Returns a whole PodSandboxStatus response.
+pub(crate) fn status_response(view: &SandboxView, verbose: bool) -> cri::PodSandboxStatusResponse {
+    let mut info = std::collections::HashMap::new();
+    if verbose && let Some(live) = &view.live {
+        info.insert("shim_pid".to_owned(), live.shim_pid.to_string());
+        info.insert("cgroup".to_owned(), live.cgroup.path.to_string());
+    }
+    cri::PodSandboxStatusResponse {
+        status: Some(status(view)),
+        info,
+        containers_statuses: view
+            .containers
+            .iter()
+            .map(|container| super::container::status(container))
+            .collect(),
+        timestamp: Timestamp::now().nanos(),
+    }
+}

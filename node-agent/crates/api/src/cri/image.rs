@@ -1,0 +1,138 @@
+//! Images.
+
+use std::collections::HashSet;
+use std::pin::Pin;
+
+use agent_core::event::{Action, Event, Subject};
+use agent_core::image::{ImageRecord, RemoveMode};
+use agent_core::time::Timestamp;
+use agent_types::{Classify, ErrorKind, ImageId, Owner};
+use futures_util::Stream;
+use proto::cri;
+use proto::cri::image_service_server::ImageService;
+use tonic::{Request, Response, Status};
+
+use super::Cri;
+use crate::convert::image as convert;
+use crate::status;
+
+type Answer<T> = Result<Response<T>, Status>;
+
+impl Cri {
+    /// Returns the images that a person's containers use.
+    fn used_by_people(&self) -> HashSet<ImageId> {
+        let containers = self.node.containers(Owner::Local);
+        containers
+            .into_iter()
+            .map(|seen| seen.container.record.image.clone())
+            .collect()
+    }
+
+    fn images(&self, filter: Option<cri::ImageFilter>) -> Vec<cri::Image> {
+        let filter = filter
+            .and_then(|filter| filter.image)
+            .map(|image| image.image)
+            .unwrap_or_default();
+        let used = self.used_by_people();
+        let show = |record: &ImageRecord| convert::cri_image(record, used.contains(&record.id));
+        let all = self.node.images().list();
+        all.iter()
+            .filter(|record| convert::passes(record, &filter))
+            .map(|record| show(record))
+            .collect()
+    }
+
+    async fn pull(&self, request: cri::PullImageRequest) -> Result<String, Status> {
+        let spec = convert::cri_pull(request)?;
+        let reference = spec.reference.to_string();
+        let pulled = self.node.images().pull(spec).done.await;
+        let pulled = pulled.map_err(|error| status::of(&error))?;
+        self.node.services().events.tell(Event {
+            time: Timestamp::now(),
+            subject: Subject::Image,
+            action: Action::Pull,
+            id: reference,
+            owner: None,
+            attributes: vec![("image", pulled.image.id.to_string())],
+        });
+        Ok(pulled.image.id.to_string())
+    }
+}
+
+fn name(image: Option<cri::ImageSpec>) -> Result<String, Status> {
+    image
+        .map(|image| image.image)
+        .filter(|image| !image.is_empty())
+        .ok_or_else(|| status::invalid("image is missing"))
+}
+
+#[tonic::async_trait]
+impl ImageService for Cri {
+    async fn list_images(
+        &self,
+        request: Request<cri::ListImagesRequest>,
+    ) -> Answer<cri::ListImagesResponse> {
+        let images = self.images(request.into_inner().filter);
+        Ok(Response::new(cri::ListImagesResponse { images }))
+    }
+
+    type StreamImagesStream =
+        Pin<Box<dyn Stream<Item = Result<cri::StreamImagesResponse, Status>> + Send>>;
+
+    async fn stream_images(
+        &self,
+        _request: Request<cri::StreamImagesRequest>,
+    ) -> Answer<Self::StreamImagesStream> {
+        Err(super::runtime::later("StreamImages"))
+    }
+
+    async fn image_status(
+        &self,
+        request: Request<cri::ImageStatusRequest>,
+    ) -> Answer<cri::ImageStatusResponse> {
+        let request = request.into_inner();
+        let name = name(request.image)?;
+        let record = match self.node.images().resolve(&name) {
+            Ok(record) => Some(record),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(status::of(&error)),
+        };
+        let used = record
+            .as_ref()
+            .is_some_and(|record| self.used_by_people().contains(&record.id));
+        let response = convert::cri_status(record.as_deref(), used, request.verbose);
+        Ok(Response::new(response))
+    }
+
+    async fn pull_image(
+        &self,
+        request: Request<cri::PullImageRequest>,
+    ) -> Answer<cri::PullImageResponse> {
+        let image_ref = self.pull(request.into_inner()).await?;
+        Ok(Response::new(cri::PullImageResponse { image_ref }))
+    }
+
+    async fn remove_image(
+        &self,
+        request: Request<cri::RemoveImageRequest>,
+    ) -> Answer<cri::RemoveImageResponse> {
+        let name = name(request.into_inner().image)?;
+        let in_use = |id: &ImageId| self.node.image_in_use(id);
+        let removed = self.node.images().remove(&name, RemoveMode::Cri, &in_use);
+        super::gone_is_done(removed.await.map(drop))?;
+        Ok(Response::new(cri::RemoveImageResponse {}))
+    }
+
+    async fn image_fs_info(
+        &self,
+        _request: Request<cri::ImageFsInfoRequest>,
+    ) -> Answer<cri::ImageFsInfoResponse> {
+        let usage = self.node.images().fs_usage().await;
+        let usage = usage.map_err(|error| status::of(&error))?;
+        let usage = convert::usage(&usage, self.mountpoint());
+        Ok(Response::new(cri::ImageFsInfoResponse {
+            image_filesystems: vec![usage.clone()],
+            container_filesystems: vec![usage],
+        }))
+    }
+}

@@ -1,0 +1,61 @@
+//! Sandboxes.
+
+use proto::cri;
+use tonic::Status;
+
+use super::{Cri, OWNER, gone_is_done};
+use crate::convert::sandbox as convert;
+use crate::status;
+
+impl Cri {
+    pub(super) async fn run_sandbox(
+        &self,
+        request: cri::RunPodSandboxRequest,
+    ) -> Result<cri::RunPodSandboxResponse, Status> {
+        let shm = self.node.services().settings.shm_bytes;
+        let spec = convert::spec(request, shm)?;
+        let id = self.node.run_sandbox(spec).await;
+        let id = id.map_err(|error| status::of(&error))?;
+        Ok(cri::RunPodSandboxResponse {
+            pod_sandbox_id: id.to_string(),
+        })
+    }
+
+    pub(super) async fn stop_sandbox(
+        &self,
+        request: cri::StopPodSandboxRequest,
+    ) -> Result<cri::StopPodSandboxResponse, Status> {
+        gone_is_done(self.node.stop_sandbox(OWNER, &request.pod_sandbox_id).await)?;
+        Ok(cri::StopPodSandboxResponse {})
+    }
+
+    pub(super) async fn remove_sandbox(
+        &self,
+        request: cri::RemovePodSandboxRequest,
+    ) -> Result<cri::RemovePodSandboxResponse, Status> {
+        let removed = self.node.remove_sandbox(OWNER, &request.pod_sandbox_id);
+        gone_is_done(removed.await)?;
+        Ok(cri::RemovePodSandboxResponse {})
+    }
+
+    pub(super) fn sandbox_status(
+        &self,
+        request: &cri::PodSandboxStatusRequest,
+    ) -> Result<cri::PodSandboxStatusResponse, Status> {
+        let view = self.node.sandbox(OWNER, &request.pod_sandbox_id);
+        let view = view.map_err(|error| status::of(&error))?;
+        Ok(convert::status_response(&view, request.verbose))
+    }
+
+    pub(super) fn list_sandboxes(
+        &self,
+        filter: Option<&cri::PodSandboxFilter>,
+    ) -> Vec<cri::PodSandbox> {
+        let views = self.node.sandboxes(OWNER);
+        views
+            .iter()
+            .filter(|view| convert::passes(view, filter))
+            .map(|view| convert::listed(view))
+            .collect()
+    }
+}

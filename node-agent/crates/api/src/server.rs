@@ -1,0 +1,148 @@
+//! The services as one router: what every call passes through, and who answers it.
+//!
+//! [`Gate`] answers `UNAVAILABLE` until the node has recovered. Health and reflection answer at once.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use agent_core::node::Node;
+use futures_util::future::BoxFuture;
+use proto::agent::containers_server::ContainersServer;
+use proto::agent::images_server::ImagesServer;
+use proto::agent::system_server::SystemServer;
+use proto::cri::image_service_server::ImageServiceServer;
+use proto::cri::runtime_service_server::RuntimeServiceServer;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::http::{Request, Response};
+use tonic::service::Routes;
+use tower::{Layer, Service};
+
+use crate::agent::Agent;
+use crate::cri::Cri;
+
+/// Largest message taken or sent, in bytes; a kubelet's own limit.
+const MAX_MESSAGE: usize = 16 << 20;
+
+/// Who the node is.
+#[derive(Debug, Clone, Default)]
+pub struct Identity {
+    /// Semantic version of the agent.
+    pub version: String,
+    /// Commit it was built from; empty where that is not known.
+    pub commit: String,
+    /// Host name.
+    pub host: String,
+    /// Release of the running kernel.
+    pub kernel: String,
+    /// Name of the operating system.
+    pub os: String,
+    /// The bridge.
+    pub bridge: String,
+    /// Subnets of the built-in network.
+    pub subnets: Vec<String>,
+}
+
+/// Tells health checks whether the node serves.
+pub type Reporter = tonic_health::server::HealthReporter;
+
+/// Returns every service of a node.
+///
+/// # Panics
+/// Never: the descriptors are the ones this program was built with.
+#[must_use]
+pub fn router(node: &Node, identity: Identity) -> (Routes, Reporter) {
+    let cri = Cri::new(node.clone(), identity.clone());
+    let agent = Agent::new(node.clone(), identity);
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let cri = Arc::new(cri);
+    let agent = Arc::new(agent);
+    macro_rules! limited {
+        ($service:ident, $inner:expr) => {
+            $service::from_arc($inner)
+                .max_decoding_message_size(MAX_MESSAGE)
+                .max_encoding_message_size(MAX_MESSAGE)
+        };
+    }
+    let mut routes = Routes::new(health)
+        .add_service(limited!(RuntimeServiceServer, Arc::clone(&cri)))
+        .add_service(limited!(ImageServiceServer, cri))
+        .add_service(limited!(ContainersServer, Arc::clone(&agent)))
+        .add_service(limited!(ImagesServer, Arc::clone(&agent)))
+        .add_service(limited!(SystemServer, agent));
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1();
+    match reflection {
+        Ok(reflection) => routes = routes.add_service(reflection),
+        Err(error) => {
+            tracing::error!(error = %agent_telemetry::chain(&error), "reflection is not served");
+        }
+    }
+    (routes, reporter)
+}
+
+/// Whether the node has recovered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// Records are still being compared with the machine.
+    Recovering,
+    /// It serves.
+    Serving,
+}
+
+/// Lets calls pass once the node serves.
+#[derive(Debug, Clone)]
+pub struct Gate(tokio::sync::watch::Receiver<Readiness>);
+
+impl Gate {
+    /// Returns a gate that follows `readiness`.
+    #[must_use]
+    pub const fn new(readiness: tokio::sync::watch::Receiver<Readiness>) -> Self {
+        Self(readiness)
+    }
+}
+
+impl<S> Layer<S> for Gate {
+    type Service = Gated<S>;
+
+    fn layer(&self, inner: S) -> Gated<S> {
+        Gated {
+            inner,
+            readiness: self.0.clone(),
+        }
+    }
+}
+
+/// A service behind a [`Gate`].
+#[derive(Debug, Clone)]
+pub struct Gated<S> {
+    inner: S,
+    readiness: tokio::sync::watch::Receiver<Readiness>,
+}
+
+impl<S> Service<Request<Body>> for Gated<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let open = *self.readiness.borrow() == Readiness::Serving
+            || request.uri().path().starts_with("/grpc.");
+        if open {
+            Box::pin(self.inner.call(request))
+        } else {
+            let status = Status::unavailable("the agent is recovering");
+            Box::pin(async move { Ok(status.into_http()) })
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! Containers: what one is to be, its life, and the steps of making and removing one.
+//!
+//! Owns: specifications, records, the life cycle and the steps. Does not: own a container at run
+//! time; the sandbox's task does. Start reading at [`state`] and [`create`].
+
+pub(crate) mod create;
+mod devices;
+pub mod error;
+pub(crate) mod log;
+pub mod logs;
+pub(crate) mod plan;
+pub(crate) mod remove;
+mod request_error;
+pub mod spec;
+pub mod state;
+pub(crate) mod update;
+
+pub use error::{
+    CreateError, RemoveError, RemoveStepError, SpecError, StartError, StepError, StopError,
+};
+pub use request_error::{AttachError, ReopenError, ResizeError, UpdateError};

@@ -1,0 +1,129 @@
+//! From a container's record to the plan that `agent-oci` makes a specification of. Pure.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use agent_oci::{
+    ContainerPlan, DevicePlan, MountPlan, MountSource as PlanSource, Namespace, Namespaces,
+    Propagation,
+};
+
+use super::spec::{ContainerRecord, MountSource};
+use crate::sandbox::files;
+use crate::sandbox::spec::{NamespaceScope, SandboxNetwork, SandboxRecord, SandboxSpec};
+
+/// Where the shared memory of a sandbox appears.
+pub(crate) const SHM: &str = "/dev/shm";
+
+/// Returns the namespaces of a sandbox's containers.
+pub(crate) fn namespaces(spec: &SandboxSpec) -> Namespaces {
+    let scope = |scope| match scope {
+        NamespaceScope::Host => Namespace::Host,
+        NamespaceScope::Sandbox => Namespace::Sandbox,
+        NamespaceScope::Container => Namespace::New,
+    };
+    Namespaces {
+        network: match spec.network {
+            SandboxNetwork::Host => Namespace::Host,
+            SandboxNetwork::Bridge | SandboxNetwork::None | SandboxNetwork::Container(_) => {
+                Namespace::Sandbox
+            }
+        },
+        ipc: scope(spec.ipc),
+        uts: scope(spec.uts),
+        pid: scope(spec.pid),
+        cgroup: Namespace::New,
+    }
+}
+
+/// What only the machine can tell about a container.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// Devices asked for, as they are on the host.
+    pub(crate) devices: Vec<DevicePlan>,
+    /// Highest capability number of the kernel.
+    pub(crate) last_capability: u8,
+}
+
+/// Returns the plan of a container.
+pub(crate) fn plan(
+    sandbox: &SandboxRecord,
+    record: &ContainerRecord,
+    directory: &Path,
+    found: Found,
+) -> ContainerPlan {
+    let spec = &record.spec;
+    let switches = spec.switches;
+    ContainerPlan {
+        id: record.id.to_string(),
+        hostname: files::hostname(sandbox),
+        domainname: sandbox.spec.domainname.clone(),
+        image: record.defaults.clone(),
+        entrypoint: spec.entrypoint.clone(),
+        arguments: spec.arguments.clone(),
+        env: spec.env.clone(),
+        working_directory: spec.working_directory.clone(),
+        user: spec.user.clone(),
+        supplemental_groups: spec.supplemental_groups.clone(),
+        terminal: switches.terminal,
+        terminal_size: spec.terminal_size,
+        privileged: switches.privileged,
+        capabilities: spec.capabilities.clone(),
+        last_capability: found.last_capability,
+        no_new_privileges: switches.no_new_privileges,
+        rlimits: spec.rlimits.clone(),
+        oom_score_adj: spec.oom_score_adj,
+        namespaces: namespaces(&sandbox.spec),
+        // The shim writes the sandbox's sysctls once, in the sandbox's namespaces.
+        sysctls: BTreeMap::new(),
+        readonly_root: switches.readonly_root,
+        mounts: mounts(record, directory),
+        shm_size: Some(sandbox.spec.shm_size).filter(|size| *size > 0),
+        masked_paths: spec.masked_paths.clone(),
+        readonly_paths: spec.readonly_paths.clone(),
+        devices: found.devices,
+        device_rules: Vec::new(),
+        cgroup_path: record.cgroup.as_str().to_owned(),
+        annotations: BTreeMap::new(),
+        ..ContainerPlan::default()
+    }
+}
+
+fn mounts(record: &ContainerRecord, directory: &Path) -> Vec<MountPlan> {
+    let spec = &record.spec;
+    let taken = |destination: &str| {
+        spec.mounts
+            .iter()
+            .any(|mount| mount.destination.trim_end_matches('/') == destination)
+    };
+    let mut mounts: Vec<MountPlan> = files::NAMES
+        .iter()
+        .filter(|(_, destination)| !taken(destination))
+        .map(|(name, destination)| MountPlan {
+            destination: (*destination).to_owned(),
+            source: PlanSource::Bind(directory.join(name).to_string_lossy().into_owned()),
+            readonly: spec.switches.readonly_root,
+            recursive_readonly: false,
+            propagation: Propagation::Private,
+        })
+        .collect();
+    mounts.extend(spec.mounts.iter().map(|mount| {
+        MountPlan {
+            destination: mount.destination.clone(),
+            source: match &mount.source {
+                MountSource::Bind { path, .. } => {
+                    PlanSource::Bind(path.to_string_lossy().into_owned())
+                }
+                MountSource::Tmpfs { size, mode } => PlanSource::Tmpfs {
+                    size: *size,
+                    mode: *mode,
+                    options: Vec::new(),
+                },
+            },
+            readonly: mount.readonly,
+            recursive_readonly: mount.recursive_readonly,
+            propagation: mount.propagation,
+        }
+    }));
+    mounts
+}

@@ -1,0 +1,232 @@
+//! What a container is to be, and what is remembered of it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use agent_cgroup::{CgroupPath, Limits};
+use agent_oci::{CapabilityPlan, ImageDefaults, Propagation, Rlimit};
+use agent_snapshot::ChainId;
+use agent_store::Record;
+use agent_types::{ContainerId, ImageId, SandboxId};
+use serde::{Deserialize, Serialize};
+
+use super::state::ContainerState;
+use crate::time::Timestamp;
+
+/// What tells one container from another within its sandbox.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct ContainerMetadata {
+    /// Its name.
+    pub name: String,
+    /// How often it was made anew.
+    pub attempt: u32,
+}
+
+/// Where a mount's content comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MountSource {
+    /// A path of the host's.
+    Bind {
+        /// Absolute; symlinks are resolved on the host.
+        path: PathBuf,
+        /// Make a directory there if there is nothing.
+        create: bool,
+    },
+    /// Memory.
+    Tmpfs {
+        /// Bytes; `None`: the kernel's default.
+        size: Option<u64>,
+        /// Mode of its root.
+        mode: Option<u32>,
+    },
+}
+
+/// A mount of the caller's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountSpec {
+    /// What.
+    pub source: MountSource,
+    /// Absolute path in the container.
+    pub destination: String,
+    /// Refuse writes.
+    pub readonly: bool,
+    /// Refuse writes to mounts below it as well.
+    pub recursive_readonly: bool,
+    /// How mounts made later travel.
+    pub propagation: Propagation,
+}
+
+/// A device of the host's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceSpec {
+    /// Device node, or a directory of them.
+    pub host_path: PathBuf,
+    /// Where it appears.
+    pub container_path: String,
+    /// Some of `rwm`.
+    pub access: String,
+}
+
+/// Which seccomp filter holds.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum SeccompSpec {
+    /// None.
+    #[default]
+    Unconfined,
+    /// The node's default profile.
+    Default,
+    /// A profile's JSON.
+    Profile(String),
+}
+
+/// A container's log.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct LogSpec {
+    /// Relative to the sandbox's log directory; empty: no log.
+    pub path: String,
+    /// Bytes at which the shim rotates it; 0: somebody else does.
+    pub max_bytes: u64,
+    /// Rotated files to keep.
+    pub max_files: u32,
+}
+
+/// Whether something the caller may ask for is asked for.
+///
+/// Kept apart from [`ContainerSpec`] because they come in a bunch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent switches, named as in the interfaces they come from"
+)]
+pub struct Switches {
+    /// A terminal instead of pipes.
+    pub terminal: bool,
+    /// Keep the input open.
+    pub stdin: bool,
+    /// The first client's end of input is the container's.
+    pub stdin_once: bool,
+    /// All capabilities, devices and paths.
+    pub privileged: bool,
+    /// No privileges by set-user-id programs.
+    pub no_new_privileges: bool,
+    /// The root file system refuses writes.
+    pub readonly_root: bool,
+    /// Leave the image's group file alone.
+    pub strict_groups: bool,
+    /// Remove it once it has ended.
+    pub auto_remove: bool,
+}
+
+/// What a container is to be. Two requests with equal specs are one request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerSpec {
+    /// Its name.
+    pub metadata: ContainerMetadata,
+    /// The image as the caller named it.
+    pub image: String,
+    /// The reference a user wrote, where the caller resolved it before.
+    pub user_image: String,
+    /// In place of the image's entrypoint.
+    pub entrypoint: Option<Vec<String>>,
+    /// In place of the image's command.
+    pub arguments: Vec<String>,
+    /// Added to the image's; later ones win.
+    pub env: Vec<(String, Vec<u8>)>,
+    /// In place of the image's.
+    pub working_directory: Option<String>,
+    /// `user[:group]`, in place of the image's.
+    pub user: Option<String>,
+    /// Groups besides the user's.
+    pub supplemental_groups: Vec<u32>,
+    /// Mounts.
+    pub mounts: Vec<MountSpec>,
+    /// Devices.
+    pub devices: Vec<DeviceSpec>,
+    /// The caller's labels.
+    pub labels: BTreeMap<String, String>,
+    /// The caller's annotations; never read for control.
+    pub annotations: BTreeMap<String, String>,
+    /// Its log.
+    pub log: LogSpec,
+    /// Rows and columns of the terminal.
+    pub terminal_size: Option<(u16, u16)>,
+    /// What it may use.
+    pub limits: Limits,
+    /// Preference of the OOM killer.
+    pub oom_score_adj: Option<i32>,
+    /// Capabilities beside the default ones.
+    pub capabilities: CapabilityPlan,
+    /// Seccomp filter.
+    pub seccomp: SeccompSpec,
+    /// In place of the default masked paths.
+    pub masked_paths: Option<Vec<String>>,
+    /// In place of the default read-only paths.
+    pub readonly_paths: Option<Vec<String>>,
+    /// Resource limits of its processes.
+    pub rlimits: Vec<Rlimit>,
+    /// Ports the caller says it listens on; shown, not published.
+    pub exposed_ports: Vec<String>,
+    /// Signal that asks it to end; `None`: the image's, else SIGTERM.
+    pub stop_signal: Option<i32>,
+    /// How long a stop waits before SIGKILL, where the caller does not say.
+    pub stop_timeout: Duration,
+    /// Switches.
+    pub switches: Switches,
+}
+
+/// A container's facts: written before anything of it is made, never changed
+/// (but for the limits, which `update_resources` may replace).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ContainerRecord {
+    /// Its id.
+    pub id: ContainerId,
+    /// Its sandbox.
+    pub sandbox: SandboxId,
+    /// What was asked for.
+    pub spec: ContainerSpec,
+    /// The image it runs.
+    pub image: ImageId,
+    /// The top of its layers.
+    pub chain: Option<ChainId>,
+    /// What the image says; the image itself may be gone.
+    pub defaults: ImageDefaults,
+    /// Signal that asks it to end.
+    pub stop_signal: i32,
+    /// Its cgroup.
+    pub cgroup: CgroupPath,
+    /// Absolute path of its log; `None`: no log.
+    pub log_path: Option<PathBuf>,
+    /// When it was created.
+    pub created_at: Timestamp,
+}
+
+impl Record for ContainerRecord {
+    const TABLE: &'static str = "containers";
+    const VERSION: u32 = 1;
+}
+
+/// The user a container's processes run as.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ContainerUser {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+    /// Further groups.
+    pub groups: Vec<u32>,
+}
+
+/// A container's state as it is stored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ContainerStateRecord {
+    /// Where it is in its life.
+    pub state: ContainerState,
+    /// Who it runs as; `None` until it was set up.
+    pub user: Option<ContainerUser>,
+}
+
+impl Record for ContainerStateRecord {
+    const TABLE: &'static str = "container_states";
+    const VERSION: u32 = 1;
+}

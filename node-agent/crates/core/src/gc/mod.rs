@@ -1,0 +1,60 @@
+//! Housekeeping: what removals left behind is deleted, and what was unpacked becomes clean.
+//!
+//! Owns: when. Does not: know how; each mechanism has its own sweep.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::node::Node;
+use crate::recovery::strays_pass;
+use crate::services::{Services, blocking};
+
+/// How long removals are collected before their remains are deleted.
+const SETTLE: Duration = Duration::from_millis(500);
+
+/// How often the node is compared with its records.
+const PASS: Duration = Duration::from_secs(300);
+
+/// Does the node's housekeeping until the agent ends.
+pub async fn run(node: Node) {
+    let services = Arc::clone(&node.services);
+    let mut pass = tokio::time::interval(PASS);
+    loop {
+        tokio::select! {
+            () = services.litter.notified() => {
+                tokio::time::sleep(SETTLE).await;
+                sweep(&services).await;
+            }
+            _ = pass.tick() => {
+                strays_pass(&services).await;
+                sync(&services).await;
+                sweep(&services).await;
+                collect(&node).await;
+            }
+        }
+    }
+}
+
+async fn sweep(services: &Arc<Services>) {
+    let services = Arc::clone(services);
+    let swept = blocking(move || services.snapshots.sweep()).await;
+    if let Ok(Err(error)) = swept {
+        tracing::warn!(error = %agent_telemetry::chain(&error), "trash not deleted");
+    }
+}
+
+/// Writes layers and blobs out, so that a power cut does not cost them.
+async fn sync(services: &Arc<Services>) {
+    let services = Arc::clone(services);
+    let synced = blocking(move || services.snapshots.sync()).await;
+    if let Ok(Err(error)) = synced {
+        tracing::warn!(error = %agent_telemetry::chain(&error), "layers not synced");
+    }
+}
+
+async fn collect(node: &Node) {
+    let in_use = |id: &agent_types::ImageId| node.image_in_use(id);
+    if let Err(error) = node.images().collect_garbage(&in_use).await {
+        tracing::warn!(error = %agent_telemetry::chain(&error), "images not collected");
+    }
+}

@@ -1,0 +1,138 @@
+//! A person's containers: each in a sandbox of its own, made when it starts.
+
+use std::sync::Arc;
+
+use agent_types::{Classify, ContainerId, ErrorKind, Owner, SandboxId};
+
+use super::Node;
+use super::index::Found;
+use super::sandboxes::ask;
+use crate::container::CreateError;
+use crate::container::spec::ContainerSpec;
+use crate::sandbox::actor::message::Command;
+use crate::sandbox::actor::{self, Beginning};
+use crate::sandbox::create::{self, durability};
+use crate::sandbox::error::RunError;
+use crate::sandbox::spec::{SandboxRecord, SandboxSpec};
+use crate::services::Interrupted;
+use crate::time::Timestamp;
+
+/// What a person's container is to be; its sandbox has the container's name.
+#[derive(Debug, Clone)]
+pub struct LocalSpec {
+    /// Its namespaces and network.
+    pub sandbox: SandboxSpec,
+    /// The container itself.
+    pub container: ContainerSpec,
+}
+
+/// Why a person's container could not be created.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalError {
+    /// Another container has the name.
+    #[error("name {name:?} is taken by container {holder}")]
+    NameTaken {
+        /// The name asked for.
+        name: String,
+        /// Who has it.
+        holder: String,
+    },
+    /// Its sandbox is refused.
+    #[error(transparent)]
+    Sandbox(Arc<RunError>),
+    /// The container is refused, or could not be made.
+    #[error(transparent)]
+    Container(Arc<CreateError>),
+    /// Its record was not written.
+    #[error("container {name:?} was not saved")]
+    Save {
+        /// Its name.
+        name: String,
+        /// Why.
+        source: agent_store::SaveError,
+    },
+    /// The agent is going down.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+}
+
+impl Classify for LocalError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NameTaken { .. } => ErrorKind::AlreadyExists,
+            Self::Sandbox(source) => source.kind(),
+            Self::Container(source) => source.kind(),
+            Self::Save { source, .. } => source.kind(),
+            Self::Interrupted(source) => source.kind(),
+        }
+    }
+}
+
+impl Node {
+    /// Creates a person's container and returns its id; nothing runs, and no address is taken.
+    ///
+    /// # Errors
+    /// What was refused or failed; nothing is left behind then.
+    pub async fn create_local(&self, spec: LocalSpec) -> Result<ContainerId, LocalError> {
+        let refused = |error| LocalError::Sandbox(Arc::new(error));
+        create::check(&self.services, &spec.sandbox).map_err(refused)?;
+        let record = Arc::new(SandboxRecord {
+            id: self.new_sandbox_id(&spec.sandbox).map_err(refused)?,
+            spec: spec.sandbox,
+            created_at: Timestamp::now(),
+        });
+        let name = record.spec.metadata.name.clone();
+        let (services, index) = (Arc::clone(&self.services), Arc::clone(&self.index));
+        let added = self.index.add_sandbox(&record, || {
+            let beginning = Beginning::Resting {
+                leftover: None,
+                containers: Vec::new(),
+            };
+            actor::spawn(services, index, Arc::clone(&record), beginning)
+        });
+        let handle = added.map_err(|holder| LocalError::NameTaken {
+            name: name.clone(),
+            holder: holder.record.id.short().to_owned(),
+        })?;
+        let saved = self
+            .services
+            .store
+            .save(
+                durability(Owner::Local),
+                record.id.as_str(),
+                record.as_ref(),
+            )
+            .await;
+        let created = match saved {
+            Ok(()) => ask(&handle, |reply| Command::CreateContainer {
+                id: same_id(&record.id),
+                spec: Box::new(spec.container),
+                reply,
+            })
+            .await
+            .unwrap_or_else(|| Err(Arc::new(Interrupted.into())))
+            .map_err(LocalError::Container),
+            Err(source) => Err(LocalError::Save { name, source }),
+        };
+        if created.is_err() {
+            // The sandbox has nothing but its record; its own failure is in the log.
+            let removed = ask(&handle, |reply| Command::Remove { reply }).await;
+            drop(removed);
+        }
+        created
+    }
+
+    /// Returns the sandbox that a container of any owner is in, as `container:` network names it.
+    #[must_use]
+    pub fn container_for_network(&self, text: &str) -> Option<ContainerId> {
+        match self.find(Owner::Local, text) {
+            Found::One((id, _)) => Some(id),
+            Found::None | Found::Many => None,
+        }
+    }
+}
+
+/// A person's container and its sandbox go by one id.
+fn same_id(id: &SandboxId) -> ContainerId {
+    ContainerId::from(id)
+}

@@ -1,0 +1,63 @@
+//! The node: every verb on sandboxes, containers and processes, by name or id.
+//!
+//! Owns: the index of who is there. Does not: know gRPC, or hold any state of a sandbox; that is
+//! its task's. Start reading at [`Node`].
+
+mod containers;
+pub(crate) mod index;
+mod local;
+mod names;
+mod sandboxes;
+mod stats;
+
+use std::sync::Arc;
+
+use agent_types::ImageId;
+
+use self::index::Index;
+use crate::image::Images;
+use crate::services::Services;
+
+pub use containers::{Attaching, Seen};
+pub use local::{LocalError, LocalSpec};
+pub use stats::{ContainerStats, StatsError};
+
+/// Every verb of the node.
+#[derive(Debug, Clone)]
+pub struct Node {
+    pub(crate) services: Arc<Services>,
+    pub(crate) index: Arc<Index>,
+}
+
+impl Node {
+    pub(crate) fn new(services: Arc<Services>) -> Self {
+        Self {
+            services,
+            index: Arc::new(Index::default()),
+        }
+    }
+
+    /// Returns the mechanisms the node works with.
+    #[must_use]
+    pub fn services(&self) -> &Services {
+        &self.services
+    }
+
+    /// Returns the images of the node.
+    #[must_use]
+    pub fn images(&self) -> &Images {
+        &self.services.images
+    }
+
+    /// Returns whether a container, of whatever owner, was made from an image.
+    #[must_use]
+    pub fn image_in_use(&self, image: &ImageId) -> bool {
+        self.index.sandboxes(None).iter().any(|handle| {
+            handle
+                .view()
+                .containers
+                .iter()
+                .any(|container| container.record.image == *image)
+        })
+    }
+}

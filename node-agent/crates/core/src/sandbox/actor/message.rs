@@ -1,0 +1,111 @@
+//! What a sandbox's task is asked, and what comes back to it.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use agent_cgroup::Limits;
+use agent_shim_client::{Attach, Attachment, Events, ExitReport};
+use agent_types::ContainerId;
+use tokio::sync::oneshot;
+
+use crate::container::create::Made;
+use crate::container::spec::ContainerSpec;
+use crate::container::state::Exit;
+use crate::container::{AttachError, CreateError, RemoveError, StartError, StopError};
+use crate::sandbox::create::Live;
+use crate::sandbox::error::{EndError, RunError, TeardownError};
+
+/// Where the answer to a command goes; several callers may share one failure.
+pub(crate) type Reply<T, E> = oneshot::Sender<Result<T, Arc<E>>>;
+
+/// Whether a running container may be removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Removal {
+    /// Only one that does not run.
+    Ended,
+    /// Kill it first.
+    Forced,
+}
+
+#[derive(Debug)]
+pub(crate) enum Command {
+    WaitUp {
+        reply: Reply<(), RunError>,
+    },
+    Stop {
+        reply: Reply<(), EndError>,
+    },
+    Remove {
+        reply: Reply<(), EndError>,
+    },
+    CreateContainer {
+        id: ContainerId,
+        spec: Box<ContainerSpec>,
+        reply: Reply<ContainerId, CreateError>,
+    },
+    StartContainer {
+        id: ContainerId,
+        reply: Reply<(), StartError>,
+    },
+    StopContainer {
+        id: ContainerId,
+        signal: Option<i32>,
+        grace: Duration,
+        reply: Reply<(), StopError>,
+    },
+    RemoveContainer {
+        id: ContainerId,
+        removal: Removal,
+        reply: Reply<(), RemoveError>,
+    },
+    WaitContainer {
+        id: ContainerId,
+        reply: oneshot::Sender<Exit>,
+    },
+    Attach {
+        id: ContainerId,
+        streams: Attach,
+        reply: Reply<Attachment, AttachError>,
+    },
+    /// The limits now in force, for the record.
+    SetLimits {
+        id: ContainerId,
+        limits: Box<Limits>,
+    },
+}
+
+/// A container of a person's that was brought up whole.
+#[derive(Debug)]
+pub(crate) struct StartedLocal {
+    pub(crate) live: Live,
+    pub(crate) events: Events,
+    pub(crate) made: Made,
+    pub(crate) started_at: SystemTime,
+}
+
+/// The end of long work.
+#[derive(Debug)]
+pub(crate) enum Done {
+    Up(Result<Box<(Live, Events)>, RunError>),
+    Down(Vec<TeardownError>),
+    Lost {
+        exits: Vec<ExitReport>,
+        failures: Vec<TeardownError>,
+    },
+    Forgotten(Result<(), TeardownError>),
+    Created(ContainerId, Result<Made, CreateError>),
+    Started(ContainerId, Result<SystemTime, StartError>),
+    StartedLocal(ContainerId, Result<Box<StartedLocal>, StartError>),
+    Cleaned(ContainerId, Result<(), RemoveError>),
+}
+
+#[derive(Debug)]
+pub(crate) enum Message {
+    Command(Command),
+    Done(Done),
+    /// A stop's time is up.
+    Deadline {
+        container: ContainerId,
+        generation: u64,
+    },
+}

@@ -1,0 +1,374 @@
+//! Making what a sandbox stands on: cgroup, shim with its namespaces, network, files.
+//!
+//! The ledger comes first: the state record that names the reservation and the cgroup is
+//! written before either is made, and [`tear_down`](super::stop::tear_down) undoes whatever of it stands.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+
+use agent_cgroup::{CgroupPath, CgroupTree, MadeLevel, PodCgroup};
+use agent_network::{AttachSpec, Attachment, Guest, ModeSpec};
+use agent_shim_client::{
+    CgroupDirectories, Events, LaunchSpec, Namespace, Network, Ready, SandboxPid, Shim,
+};
+use agent_store::Durability;
+use agent_types::Owner;
+
+use super::error::{RunError, StepError};
+use super::files;
+use super::spec::{
+    NamespaceScope, SandboxNetwork, SandboxRecord, SandboxSpec, SandboxStateRecord,
+};
+use super::state::SandboxPhase;
+use super::stop::{Owned, tear_down};
+use crate::node::index::{Found, Index};
+use crate::services::{Interrupted, Services, blocking};
+
+/// A sandbox that stands.
+#[derive(Debug)]
+pub struct Live {
+    /// Its shim.
+    pub shim: Shim,
+    /// Process id of the shim.
+    pub shim_pid: u32,
+    /// A handle on the shim's process.
+    pub(crate) shim_process: Arc<OwnedFd>,
+    /// Its network namespace; `None`: the host's.
+    pub netns: Option<OwnedFd>,
+    /// Its network.
+    pub attachment: Option<Attachment>,
+    /// Its cgroup.
+    pub cgroup: PodCgroup,
+}
+
+/// What else bringing a sandbox up needs.
+#[derive(Debug, Default)]
+pub(crate) struct Joined {
+    /// Network namespace of the container whose network it shares.
+    pub(crate) netns: Option<OwnedFd>,
+}
+
+/// Returns how hard a sandbox's records must be to lose.
+pub(crate) fn durability(owner: Owner) -> Durability {
+    match owner {
+        Owner::Cri => Durability::Unsynced,
+        Owner::Local => Durability::Synced,
+    }
+}
+
+/// Finds the network namespace of the container whose network a sandbox shares.
+pub(crate) fn joined(index: &Index, record: &SandboxRecord) -> Result<Joined, RunError> {
+    let SandboxNetwork::Container(container) = &record.spec.network else {
+        return Ok(Joined::default());
+    };
+    let refused = || RunError::Join {
+        name: record.spec.metadata.name.clone(),
+        container: container.short().to_owned(),
+    };
+    let Found::One((_, handle)) = index.container(record.spec.owner, container.as_str()) else {
+        return Err(refused());
+    };
+    let view = handle.view();
+    let live = view.live.as_ref().ok_or_else(refused)?;
+    let netns = match &live.netns {
+        Some(netns) => Some(netns.try_clone().map_err(|_| refused())?),
+        None => None,
+    };
+    Ok(Joined { netns })
+}
+
+/// Refuses what can be refused before anything is made.
+pub(crate) fn check(services: &Services, spec: &SandboxSpec) -> Result<(), RunError> {
+    if !spec.runtime_handler.is_empty() {
+        return Err(RunError::Handler {
+            handler: spec.runtime_handler.clone(),
+        });
+    }
+    let name = || spec.metadata.name.clone();
+    let probe = agent_types::SandboxId::from_random([0; 32]);
+    services
+        .cgroups
+        .pod_path(spec.cgroup_parent.as_deref(), &probe)
+        .map_err(|source| RunError::CgroupParent {
+            name: name(),
+            source,
+        })?;
+    checked_sysctls(spec).map_err(|source| RunError::Spec {
+        name: name(),
+        source,
+    })?;
+    files::check(spec).map_err(|source| RunError::Files {
+        name: name(),
+        source,
+    })
+}
+
+fn checked_sysctls(spec: &SandboxSpec) -> Result<BTreeMap<String, String>, agent_oci::PlanError> {
+    agent_oci::check_sysctls(&spec.sysctls, &crate::container::plan::namespaces(spec))
+}
+
+/// Makes a sandbox; undoes what was made where a step fails.
+///
+/// # Errors
+/// [`RunError::Step`] with the step, or a refusal of the specification.
+pub(crate) async fn bring_up(
+    services: &Services,
+    record: &SandboxRecord,
+    joined: Joined,
+) -> Result<(Live, Events), RunError> {
+    let step = |source| RunError::Step {
+        id: record.id.clone(),
+        source,
+    };
+    let sysctls = checked_sysctls(&record.spec).map_err(|source| RunError::Spec {
+        name: record.spec.metadata.name.clone(),
+        source,
+    })?;
+    let path = services
+        .cgroups
+        .pod_path(record.spec.cgroup_parent.as_deref(), &record.id)
+        .map_err(|source| RunError::CgroupParent {
+            name: record.spec.metadata.name.clone(),
+            source,
+        })?;
+    let permit = services.starts.acquire().await;
+    let mut owned = Owned {
+        attachment: reserve(services, record).map_err(&step)?,
+        cgroup: Some(planned_cgroup(&services.cgroups, record, path)),
+        ..Owned::default()
+    };
+    match make(services, record, sysctls, joined, &mut owned).await {
+        Ok(made) => {
+            drop(permit);
+            Ok(made)
+        }
+        Err(error) => {
+            // What cannot be undone now stays in the ledger, and the next pass tries again.
+            drop(tear_down(services, record, owned).await);
+            Err(step(error))
+        }
+    }
+}
+
+/// Returns what the ledger says before the cgroup is made: one below the node's own parent is
+/// ours for certain, one that the caller named may be the caller's.
+fn planned_cgroup(tree: &CgroupTree, record: &SandboxRecord, path: CgroupPath) -> PodCgroup {
+    let created = match &record.spec.cgroup_parent {
+        None => vec![MadeLevel {
+            path: path.clone(),
+            hierarchies: tree
+                .hierarchies()
+                .iter()
+                .map(|hierarchy| hierarchy.name().to_owned())
+                .collect(),
+        }],
+        Some(_) => Vec::new(),
+    };
+    PodCgroup { path, created }
+}
+
+fn reserve(services: &Services, record: &SandboxRecord) -> Result<Option<Attachment>, StepError> {
+    let mode = match &record.spec.network {
+        SandboxNetwork::Bridge => ModeSpec::Bridge,
+        SandboxNetwork::None => ModeSpec::None,
+        SandboxNetwork::Host => ModeSpec::Host,
+        SandboxNetwork::Container(_) => return Ok(None),
+    };
+    let spec = AttachSpec {
+        sandbox: record.id.clone(),
+        mode,
+        ports: record.spec.ports.clone(),
+    };
+    Ok(Some(services.network.reserve(&spec)?))
+}
+
+async fn make(
+    services: &Services,
+    record: &SandboxRecord,
+    sysctls: BTreeMap<String, String>,
+    joined: Joined,
+    owned: &mut Owned,
+) -> Result<(Live, Events), StepError> {
+    save_ledger(services, record, owned).await?;
+    let directory = services.paths().sandbox(&record.id);
+    prepare_directory(&directory)?;
+
+    let launch = launch_spec(record, &directory, sysctls, &joined);
+    let (cgroup, launched) = tokio::join!(
+        cgroup_and_files(services, record, owned, &directory),
+        services.launcher.launch(&launch)
+    );
+    if let Ok((shim, _)) = &launched {
+        owned.shim = Some(shim.clone());
+    }
+    if let Ok(cgroup) = &cgroup {
+        owned.cgroup = Some(cgroup.clone());
+    }
+    let cgroup = cgroup?;
+    let (shim, ready) = launched?;
+    let events = shim.events().ok_or(Interrupted)?;
+
+    let Ready {
+        pid,
+        pidfd,
+        netns,
+        netlink,
+        ..
+    } = ready;
+    if let Some(attachment) = &owned.attachment {
+        let guest = match (&netns, netlink) {
+            (Some(netns), Some(netlink)) => Some(Guest {
+                netns: netns.as_fd(),
+                netlink,
+            }),
+            _ => None,
+        };
+        services.network.attach(attachment, guest).await?;
+    }
+    save_state(services, record, SandboxPhase::Ready, owned).await?;
+    let live = Live {
+        shim,
+        shim_pid: pid,
+        shim_process: Arc::new(pidfd),
+        netns: netns.or(joined.netns),
+        attachment: owned.attachment.clone(),
+        cgroup,
+    };
+    Ok((live, events))
+}
+
+/// Writes what is about to be owned. The facts of a person's sandbox were written when its
+/// container was created.
+async fn save_ledger(
+    services: &Services,
+    record: &SandboxRecord,
+    owned: &Owned,
+) -> Result<(), StepError> {
+    let state = save_state(services, record, SandboxPhase::Creating, owned);
+    if record.spec.owner == Owner::Local {
+        return state.await;
+    }
+    let facts = services
+        .store
+        .save(durability(record.spec.owner), record.id.as_str(), record);
+    let (facts, state) = tokio::join!(facts, state);
+    facts?;
+    state
+}
+
+async fn save_state(
+    services: &Services,
+    record: &SandboxRecord,
+    phase: SandboxPhase,
+    owned: &Owned,
+) -> Result<(), StepError> {
+    let state = SandboxStateRecord {
+        phase,
+        attachment: owned.attachment.clone(),
+        cgroup: owned.cgroup.clone(),
+    };
+    services
+        .store
+        .save(Durability::Unsynced, record.id.as_str(), &state)
+        .await?;
+    Ok(())
+}
+
+fn prepare_directory(directory: &Path) -> Result<(), StepError> {
+    match std::fs::create_dir(directory) {
+        Err(source) if source.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(StepError::File {
+                path: directory.to_owned(),
+                source,
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn cgroup_and_files(
+    services: &Services,
+    record: &SandboxRecord,
+    owned: &Owned,
+    directory: &Path,
+) -> Result<PodCgroup, StepError> {
+    let cgroups = services.cgroups.clone();
+    let path = owned.cgroup.as_ref().map(|cgroup| cgroup.path.clone());
+    let addresses: Vec<_> = owned
+        .attachment
+        .iter()
+        .flat_map(Attachment::addresses)
+        .collect();
+    let texts = files::Texts::new(record, addresses);
+    let directory = directory.to_owned();
+    let made = blocking(move || {
+        texts.write(&directory)?;
+        path.map(|path| cgroups.create_pod(&path))
+            .transpose()
+            .map_err(StepError::from)
+    })
+    .await??;
+    made.ok_or(StepError::Interrupted(Interrupted))
+}
+
+fn launch_spec(
+    record: &SandboxRecord,
+    directory: &Path,
+    sysctls: BTreeMap<String, String>,
+    joined: &Joined,
+) -> LaunchSpec {
+    let spec = &record.spec;
+    let namespace = |scope| match scope {
+        NamespaceScope::Host => Namespace::Host,
+        NamespaceScope::Container | NamespaceScope::Sandbox => Namespace::Sandbox,
+    };
+    let network = match &spec.network {
+        SandboxNetwork::Bridge | SandboxNetwork::None => Network::Sandbox,
+        SandboxNetwork::Host => Network::Host,
+        // The other container may itself share the host's.
+        SandboxNetwork::Container(_) => joined
+            .netns
+            .as_ref()
+            .and_then(|fd| fd.try_clone().ok())
+            .map_or(Network::Host, Network::Join),
+    };
+    let pid = match spec.pid {
+        NamespaceScope::Sandbox => SandboxPid::Shared {
+            cgroup: CgroupDirectories::default(),
+            seccomp: Vec::new(),
+        },
+        NamespaceScope::Container | NamespaceScope::Host => SandboxPid::PerContainer,
+    };
+    LaunchSpec {
+        id: record.id.clone(),
+        directory: directory.to_owned(),
+        network,
+        ipc: namespace(spec.ipc),
+        uts: namespace(spec.uts),
+        pid,
+        hostname: files::hostname(record),
+        domainname: spec.domainname.clone(),
+        sysctls,
+        shm_size: if spec.ipc == NamespaceScope::Host {
+            0
+        } else {
+            spec.shm_size
+        },
+    }
+}
+
+impl Live {
+    /// Returns what must be ended when the sandbox is.
+    pub(crate) fn owned(&self) -> Owned {
+        Owned {
+            shim: Some(self.shim.clone()),
+            shim_process: Some(Arc::clone(&self.shim_process)),
+            attachment: self.attachment.clone(),
+            cgroup: Some(self.cgroup.clone()),
+            containers: Vec::new(),
+        }
+    }
+}
+

@@ -1,0 +1,139 @@
+//! What a sandbox is to be, and what is remembered of it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use agent_cgroup::PodCgroup;
+use agent_network::{Attachment, PortMapping};
+use agent_store::Record;
+use agent_types::{ContainerId, Owner, SandboxId};
+use serde::{Deserialize, Serialize};
+
+use super::state::SandboxPhase;
+use crate::time::Timestamp;
+
+/// What tells one sandbox from another for the caller.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct SandboxMetadata {
+    /// Name of the pod, or of a person's container.
+    pub name: String,
+    /// The pod's uid.
+    pub uid: String,
+    /// The pod's namespace.
+    pub namespace: String,
+    /// How often the sandbox was made anew.
+    pub attempt: u32,
+}
+
+/// Where a sandbox's network comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum SandboxNetwork {
+    /// The node's driver: a network namespace with an address.
+    #[default]
+    Bridge,
+    /// The host's own.
+    Host,
+    /// A network namespace with loopback only.
+    None,
+    /// Another container's.
+    Container(ContainerId),
+}
+
+/// Whose namespace processes are in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum NamespaceScope {
+    /// One for the sandbox.
+    #[default]
+    Sandbox,
+    /// One for each container (PID only).
+    Container,
+    /// The host's.
+    Host,
+}
+
+/// Name resolution inside a sandbox; all empty: as the host.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DnsSpec {
+    /// Addresses of name servers.
+    pub servers: Vec<IpAddr>,
+    /// Domains to search.
+    pub searches: Vec<String>,
+    /// Options of resolv.conf(5).
+    pub options: Vec<String>,
+}
+
+/// What a sandbox is to be. Two requests with equal specs are one request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxSpec {
+    /// Who sees it.
+    pub owner: Owner,
+    /// Its name.
+    pub metadata: SandboxMetadata,
+    /// Host name of its UTS namespace; empty: the first twelve characters of its id.
+    pub hostname: String,
+    /// NIS domain name.
+    pub domainname: String,
+    /// Directory that containers' log paths are relative to; `None`: the node's own.
+    pub log_directory: Option<PathBuf>,
+    /// Name resolution.
+    pub dns: DnsSpec,
+    /// Further addresses and their names for /etc/hosts.
+    pub extra_hosts: Vec<(IpAddr, Vec<String>)>,
+    /// Ports to publish.
+    pub ports: Vec<PortMapping>,
+    /// The caller's labels.
+    pub labels: BTreeMap<String, String>,
+    /// The caller's annotations; never read for control.
+    pub annotations: BTreeMap<String, String>,
+    /// Cgroup the caller made for the pod; `None`: one below the node's own.
+    pub cgroup_parent: Option<String>,
+    /// Network.
+    pub network: SandboxNetwork,
+    /// PID namespace.
+    pub pid: NamespaceScope,
+    /// IPC namespace.
+    pub ipc: NamespaceScope,
+    /// UTS namespace.
+    pub uts: NamespaceScope,
+    /// Sysctls of the sandbox's own namespaces.
+    pub sysctls: BTreeMap<String, String>,
+    /// Bytes of the /dev/shm its containers share.
+    pub shm_size: u64,
+    /// Name from the RuntimeClass; empty: the embedded runtime.
+    pub runtime_handler: String,
+    /// Privileged containers may be made in it.
+    pub privileged: bool,
+}
+
+/// A sandbox's facts: written before anything of it is made, never changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxRecord {
+    /// Its id.
+    pub id: SandboxId,
+    /// What was asked for.
+    pub spec: SandboxSpec,
+    /// When.
+    pub created_at: Timestamp,
+}
+
+impl Record for SandboxRecord {
+    const TABLE: &'static str = "sandboxes";
+    const VERSION: u32 = 1;
+}
+
+/// A sandbox's state: what it owns on the machine, and its phase.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SandboxStateRecord {
+    /// `Creating`, `Ready` or `NotReady`; the others are passed through without a record.
+    pub phase: SandboxPhase,
+    /// The network it has.
+    pub attachment: Option<Attachment>,
+    /// The cgroups made for it.
+    pub cgroup: Option<PodCgroup>,
+}
+
+impl Record for SandboxStateRecord {
+    const TABLE: &'static str = "sandbox_states";
+    const VERSION: u32 = 1;
+}

@@ -1,0 +1,58 @@
+//! What everybody may see of a sandbox, without asking its task.
+
+use std::sync::Arc;
+
+use agent_types::ContainerId;
+
+use super::create::Live;
+use super::spec::SandboxRecord;
+use super::state::SandboxPhase;
+use crate::container::spec::{ContainerRecord, ContainerUser};
+use crate::container::state::ContainerState;
+use crate::exec::Template;
+
+/// A sandbox as it was at some moment.
+#[derive(Debug, Clone)]
+pub struct SandboxView {
+    /// Its facts.
+    pub record: Arc<SandboxRecord>,
+    /// Where it is in its life.
+    pub phase: SandboxPhase,
+    /// What it stands on, where it stands.
+    pub live: Option<Arc<Live>>,
+    /// Its containers, the oldest first.
+    pub containers: Vec<ContainerView>,
+}
+
+impl SandboxView {
+    /// Returns a container of it.
+    #[must_use]
+    pub fn container(&self, id: &ContainerId) -> Option<&ContainerView> {
+        self.containers
+            .iter()
+            .find(|container| container.record.id == *id)
+    }
+
+    /// Returns its addresses, IPv4 first; none where it has no network of its own.
+    #[must_use]
+    pub fn ips(&self) -> Vec<std::net::IpAddr> {
+        self.live
+            .iter()
+            .filter_map(|live| live.attachment.as_ref())
+            .flat_map(agent_network::Attachment::addresses)
+            .collect()
+    }
+}
+
+/// A container as it was at some moment.
+#[derive(Debug, Clone)]
+pub struct ContainerView {
+    /// Its facts.
+    pub record: Arc<ContainerRecord>,
+    /// Where it is in its life.
+    pub state: ContainerState,
+    /// Who it runs as, once it was set up.
+    pub user: Option<ContainerUser>,
+    /// What further processes start from, once it was set up.
+    pub(crate) template: Option<Arc<Template>>,
+}

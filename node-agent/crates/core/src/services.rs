@@ -1,0 +1,170 @@
+//! The mechanisms one floor down, opened once and shared by every verb.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent_cgroup::CgroupTree;
+use agent_network::Network;
+use agent_shim_client::Launcher;
+use agent_snapshot::Snapshots;
+use agent_store::Store;
+use agent_types::SandboxId;
+use tokio::sync::Semaphore;
+
+use crate::event::EventBus;
+use crate::image::Images;
+
+/// Where the node keeps things.
+#[derive(Debug, Clone)]
+pub struct Paths {
+    /// Outlives a reboot.
+    pub root: PathBuf,
+    /// Does not need to.
+    pub state: PathBuf,
+}
+
+impl Paths {
+    /// Returns the directory of a sandbox's run-time files: socket, exits, hosts, resolv.conf.
+    #[must_use]
+    pub fn sandbox(&self, id: &SandboxId) -> PathBuf {
+        self.sandboxes().join(id.as_str())
+    }
+
+    /// Returns the directory of all sandboxes' run-time files.
+    #[must_use]
+    pub fn sandboxes(&self) -> PathBuf {
+        self.state.join("sandboxes")
+    }
+
+    /// Returns the directory of a sandbox's logs, where the caller named none.
+    #[must_use]
+    pub fn logs(&self, id: &SandboxId) -> PathBuf {
+        self.root.join("logs").join(id.as_str())
+    }
+}
+
+/// What the node was told to be; checked by the binary that reads the configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Directories.
+    pub paths: Paths,
+    /// How long a stop waits before SIGKILL, where nobody says.
+    pub stop_timeout: Duration,
+    /// Size at which a person's container's log is rotated, in bytes.
+    pub log_max_bytes: u64,
+    /// Rotated log files to keep.
+    pub log_max_files: u32,
+    /// Bytes of /dev/shm, where nobody says.
+    pub shm_bytes: u64,
+    /// Starts under way at once; more wait their turn without holding anything.
+    pub starts_at_once: usize,
+}
+
+/// Everything the verbs work with.
+#[derive(Debug)]
+pub struct Services {
+    /// What the node was told to be.
+    pub settings: Settings,
+    /// Records.
+    pub store: Arc<Store>,
+    /// Images.
+    pub images: Images,
+    /// Layers and writable layers.
+    pub snapshots: Snapshots,
+    /// The built-in network.
+    pub network: Network,
+    /// Cgroups.
+    pub cgroups: CgroupTree,
+    /// Compiled seccomp filters.
+    pub seccomp: agent_seccomp::Cache,
+    /// Starts shims.
+    pub launcher: Launcher,
+    /// Tells what happens.
+    pub events: EventBus,
+    /// Highest capability number of the running kernel.
+    pub last_capability: u8,
+    /// Told when there is something to sweep.
+    pub(crate) litter: tokio::sync::Notify,
+    /// Admits starts: cores and one more give all the throughput at a third of the latency.
+    pub(crate) starts: Semaphore,
+}
+
+/// The mechanisms, opened one by one by whoever assembles the node.
+#[derive(Debug)]
+pub struct Parts {
+    /// Records.
+    pub store: Arc<Store>,
+    /// Images.
+    pub images: Images,
+    /// Layers and writable layers.
+    pub snapshots: Snapshots,
+    /// The built-in network.
+    pub network: Network,
+    /// Cgroups.
+    pub cgroups: CgroupTree,
+    /// Compiled seccomp filters.
+    pub seccomp: agent_seccomp::Cache,
+    /// Starts shims.
+    pub launcher: Launcher,
+    /// Highest capability number of the running kernel.
+    pub last_capability: u8,
+}
+
+impl Services {
+    /// Assembles the mechanisms.
+    #[must_use]
+    pub fn new(settings: Settings, parts: Parts) -> Self {
+        let starts = Semaphore::new(settings.starts_at_once.max(1));
+        Self {
+            settings,
+            store: parts.store,
+            images: parts.images,
+            snapshots: parts.snapshots,
+            network: parts.network,
+            cgroups: parts.cgroups,
+            seccomp: parts.seccomp,
+            launcher: parts.launcher,
+            events: EventBus::default(),
+            last_capability: parts.last_capability,
+            litter: tokio::sync::Notify::new(),
+            starts,
+        }
+    }
+
+    /// Returns where the node keeps things.
+    #[must_use]
+    pub fn paths(&self) -> &Paths {
+        &self.settings.paths
+    }
+
+    /// Returns the state directory.
+    #[must_use]
+    pub fn state(&self) -> &Path {
+        &self.settings.paths.state
+    }
+}
+
+/// Runs blocking kernel work on a thread made for it.
+///
+/// # Errors
+/// [`Interrupted`] when the runtime is being shut down.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Interrupted> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| Interrupted)
+}
+
+/// The agent is going down, or a task of it failed; what was under way is finished or undone by
+/// the next start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the agent is shutting down")]
+pub struct Interrupted;
+
+impl agent_types::Classify for Interrupted {
+    fn kind(&self) -> agent_types::ErrorKind {
+        agent_types::ErrorKind::Unavailable
+    }
+}

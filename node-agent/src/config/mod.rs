@@ -1,0 +1,266 @@
+//! The configuration: a TOML file, the command line over it, checked as a whole.
+
+mod raw;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use agent_cgroup::CgroupPath;
+use agent_core::image::ImagesConfig;
+use agent_core::services::{Paths, Settings};
+use anyhow::Context;
+
+use crate::cli::Cli;
+use raw::RawConfig;
+
+/// Everything the node was told to be.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) settings: Settings,
+    pub(crate) listen: Vec<PathBuf>,
+    pub(crate) socket_group: Option<String>,
+    pub(crate) shim: Option<PathBuf>,
+    pub(crate) boot_id_file: PathBuf,
+    pub(crate) log: agent_telemetry::Config,
+    pub(crate) cgroup_parent: CgroupPath,
+    pub(crate) network: agent_network::Config,
+    pub(crate) registry: agent_registry::Config,
+    pub(crate) images: ImagesConfig,
+}
+
+/// Everything that is wrong with a configuration.
+#[derive(Debug)]
+struct Problems(Vec<String>);
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("configuration is not valid")?;
+        for problem in &self.0 {
+            write!(f, "\n  {problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// Returns every default, as the file would have it.
+pub(crate) fn default_text() -> String {
+    raw::DEFAULT.to_owned()
+}
+
+/// Reads the file named on the command line, and the rest of the command line over it.
+pub(crate) fn load(cli: &Cli) -> anyhow::Result<Config> {
+    let mut raw = match &cli.config {
+        Some(path) => read(path)?,
+        None => RawConfig::default(),
+    };
+    if let Some(root) = &cli.root {
+        raw.root.clone_from(root);
+    }
+    if let Some(state) = &cli.state {
+        raw.state.clone_from(state);
+        if cli.listen.is_empty() && cli.config.is_none() {
+            raw.listen = vec![format!("unix://{}/node-agent.sock", state.display())];
+        }
+    }
+    if !cli.listen.is_empty() {
+        raw.listen.clone_from(&cli.listen);
+    }
+    if let Ok(filter) = std::env::var("NODE_AGENT_LOG") {
+        raw.log.level = filter;
+    }
+    check(raw)
+}
+
+fn read(path: &Path) -> anyhow::Result<RawConfig> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("configuration {} could not be read", path.display()))?;
+    toml::from_str(&text).with_context(|| format!("configuration {} is not valid", path.display()))
+}
+
+fn check(raw: RawConfig) -> anyhow::Result<Config> {
+    let mut problems = Vec::new();
+    for (name, path) in [("root", &raw.root), ("state", &raw.state)] {
+        if !path.is_absolute() {
+            problems.push(format!("{name}: {} is not an absolute path", path.display()));
+        }
+    }
+    let listen = listen(&raw.listen, &mut problems);
+    let cgroup_parent = keep(
+        "cgroup.parent",
+        raw.cgroup.parent.parse::<CgroupPath>(),
+        &mut problems,
+    );
+    if raw.cgroup.driver != "cgroupfs" {
+        problems.push(format!(
+            "cgroup.driver: {:?} is not supported, only cgroupfs is",
+            raw.cgroup.driver
+        ));
+    }
+    let network = network(&raw.network, &mut problems);
+    let registry = registry(&raw.images, &mut problems);
+    let log = log(&raw.log, &mut problems);
+    if raw.images.concurrent_downloads == 0 {
+        problems.push("images.concurrent_downloads: must be at least 1".to_owned());
+    }
+    match cgroup_parent {
+        Some(cgroup_parent) if problems.is_empty() => Ok(Config {
+            settings: settings(&raw),
+            listen,
+            socket_group: Some(raw.socket_group).filter(|group| !group.is_empty()),
+            shim: Some(raw.shim).filter(|path| !path.as_os_str().is_empty()),
+            boot_id_file: raw.boot_id_file,
+            log,
+            cgroup_parent,
+            network,
+            registry,
+            images: ImagesConfig {
+                layers_at_once: raw.images.concurrent_downloads,
+                layer_bytes: raw.images.max_layer_bytes,
+                ..ImagesConfig::default()
+            },
+        }),
+        _ => Err(Problems(problems).into()),
+    }
+}
+
+/// Takes a value, or notes what is wrong with it.
+fn keep<T, E: std::error::Error>(
+    name: &str,
+    result: Result<T, E>,
+    problems: &mut Vec<String>,
+) -> Option<T> {
+    match result {
+        Ok(value) => Some(value),
+        Err(error) => {
+            problems.push(format!("{name}: {error}"));
+            None
+        }
+    }
+}
+
+fn listen(urls: &[String], problems: &mut Vec<String>) -> Vec<PathBuf> {
+    if urls.is_empty() {
+        problems.push("listen: at least one address is needed".to_owned());
+    }
+    let mut paths = Vec::new();
+    for url in urls {
+        match url.strip_prefix("unix://") {
+            Some(path) if path.starts_with('/') => paths.push(PathBuf::from(path)),
+            _ => problems.push(format!("listen: {url:?} is not unix:// and an absolute path")),
+        }
+    }
+    paths
+}
+
+fn network(raw: &raw::Network, problems: &mut Vec<String>) -> agent_network::Config {
+    let mut config = agent_network::Config {
+        bridge: raw.bridge.clone(),
+        table: raw.table.clone(),
+        ipv4_subnet: None,
+        ipv6_subnet: None,
+        mtu: (raw.mtu > 0).then_some(raw.mtu),
+        first_port: raw.port_range[0],
+        last_port: raw.port_range[1],
+        ..agent_network::Config::default()
+    };
+    for text in &raw.subnets {
+        if let (None, Ok(subnet)) = (config.ipv4_subnet, text.parse()) {
+            config.ipv4_subnet = Some(subnet);
+        } else if let (None, Ok(subnet)) = (config.ipv6_subnet, text.parse()) {
+            config.ipv6_subnet = Some(subnet);
+        } else {
+            problems.push(format!(
+                "network.subnets: {text:?} is no subnet, or the second of its family"
+            ));
+        }
+    }
+    if let Err(found) = config.check() {
+        problems.extend(found.0.iter().map(|problem| format!("network: {problem}")));
+    }
+    config
+}
+
+fn registry(raw: &raw::Images, problems: &mut Vec<String>) -> agent_registry::Config {
+    let mut config = agent_registry::Config {
+        proxies: agent_registry::Proxies::from_variables(|name| std::env::var(name).ok()),
+        ..agent_registry::Config::default()
+    };
+    for text in &raw.insecure_registries {
+        let parsed = keep("images.insecure_registries", text.parse(), problems);
+        config.plain_http.extend(parsed);
+    }
+    config
+}
+
+fn log(raw: &raw::Log, problems: &mut Vec<String>) -> agent_telemetry::Config {
+    let format = match raw.format.as_str() {
+        "json" => agent_telemetry::Format::Json,
+        "text" => agent_telemetry::Format::Text,
+        other => {
+            problems.push(format!("log.format: {other:?} is neither text nor json"));
+            agent_telemetry::Format::Text
+        }
+    };
+    agent_telemetry::Config {
+        filter: raw.level.clone(),
+        format,
+    }
+}
+
+fn settings(raw: &RawConfig) -> Settings {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Settings {
+        paths: Paths {
+            root: raw.root.clone(),
+            state: raw.state.clone(),
+        },
+        stop_timeout: Duration::from_secs(raw.containers.stop_timeout_seconds),
+        log_max_bytes: raw.containers.log_max_bytes,
+        log_max_files: raw.containers.log_max_files,
+        shm_bytes: raw.containers.shm_bytes,
+        starts_at_once: cores + 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load_text(text: &str) -> Result<Config, String> {
+        let raw = toml::from_str(text).map_err(|error| error.to_string())?;
+        check(raw).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_printed_defaults_are_the_defaults() {
+        let printed: RawConfig = toml::from_str(&default_text()).unwrap();
+        assert_eq!(printed, RawConfig::default());
+        assert!(check(printed).is_ok());
+    }
+
+    #[test]
+    fn the_file_in_deploy_is_what_is_printed() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/config.toml");
+        assert_eq!(std::fs::read_to_string(path).unwrap(), default_text());
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_by_name() {
+        let error = load_text("rot = \"/x\"").unwrap_err();
+        assert!(error.contains("rot"), "{error}");
+    }
+
+    #[test]
+    fn all_problems_are_told_together() {
+        let error = load_text(
+            "root = \"x\"\nlisten = [\"tcp://1\"]\n[network]\nbridge = \"a name that is too long\"\n",
+        )
+        .unwrap_err();
+        for word in ["root", "listen", "network"] {
+            assert!(error.contains(word), "{error}");
+        }
+    }
+}

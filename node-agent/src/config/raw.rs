@@ -1,0 +1,137 @@
+//! The file as it is written. Unknown keys are refused.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// The file with every default, as `node-agent config default` prints it.
+pub(super) const DEFAULT: &str = include_str!("../../../deploy/config.toml");
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawConfig {
+    pub(super) root: PathBuf,
+    pub(super) state: PathBuf,
+    pub(super) listen: Vec<String>,
+    pub(super) socket_group: String,
+    pub(super) shim: PathBuf,
+    pub(super) boot_id_file: PathBuf,
+    pub(super) log: Log,
+    pub(super) cgroup: Cgroup,
+    pub(super) network: Network,
+    pub(super) images: Images,
+    pub(super) containers: Containers,
+}
+
+impl Default for RawConfig {
+    fn default() -> Self {
+        Self {
+            root: "/var/lib/node-agent".into(),
+            state: "/run/node-agent".into(),
+            listen: vec!["unix:///run/node-agent/node-agent.sock".to_owned()],
+            socket_group: String::new(),
+            shim: PathBuf::new(),
+            boot_id_file: "/proc/sys/kernel/random/boot_id".into(),
+            log: Log::default(),
+            cgroup: Cgroup::default(),
+            network: Network::default(),
+            images: Images::default(),
+            containers: Containers::default(),
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Log {
+    pub(super) level: String,
+    pub(super) format: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            level: "info".to_owned(),
+            format: "text".to_owned(),
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Cgroup {
+    pub(super) parent: String,
+    pub(super) driver: String,
+}
+
+impl Default for Cgroup {
+    fn default() -> Self {
+        Self {
+            parent: "/node-agent".to_owned(),
+            driver: "cgroupfs".to_owned(),
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Network {
+    pub(super) bridge: String,
+    pub(super) table: String,
+    pub(super) subnets: Vec<String>,
+    pub(super) mtu: u32,
+    pub(super) port_range: [u16; 2],
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self {
+            bridge: "nodeagent0".to_owned(),
+            table: "node_agent".to_owned(),
+            subnets: vec![
+                "10.199.0.0/16".to_owned(),
+                "fd6e:6f64:6561:1::/64".to_owned(),
+            ],
+            mtu: 0,
+            port_range: [32_768, 60_999],
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Images {
+    pub(super) insecure_registries: Vec<String>,
+    pub(super) concurrent_downloads: usize,
+    pub(super) max_layer_bytes: u64,
+}
+
+impl Default for Images {
+    fn default() -> Self {
+        Self {
+            insecure_registries: Vec::new(),
+            concurrent_downloads: 3,
+            max_layer_bytes: 64 << 30,
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Containers {
+    pub(super) stop_timeout_seconds: u64,
+    pub(super) log_max_bytes: u64,
+    pub(super) log_max_files: u32,
+    pub(super) shm_bytes: u64,
+}
+
+impl Default for Containers {
+    fn default() -> Self {
+        Self {
+            stop_timeout_seconds: 10,
+            log_max_bytes: 10 << 20,
+            log_max_files: 3,
+            shm_bytes: 64 << 20,
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The composition: opens every mechanism, recovers, serves, stops.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use agent_api::server::Readiness;
+use agent_api::{Gate, Identity};
+use agent_cgroup::CgroupTree;
+use agent_content::ContentStore;
+use agent_core::gc;
+use agent_core::image::Images;
+use agent_core::node::Node;
+use agent_core::recovery::{Recovered, recover};
+use agent_core::services::{Parts, Services};
+use agent_network::Network;
+use agent_shim_client::{Launcher, LauncherConfig};
+use agent_snapshot::Snapshots;
+use agent_store::Store;
+use anyhow::Context;
+use tokio::sync::watch;
+use tokio_stream::wrappers::UnixListenerStream;
+use tonic::transport::Server;
+
+use crate::config::Config;
+use crate::records::{NetworkLedger, StoredImages};
+use crate::socket::{self, Bound};
+use crate::{host, signals};
+
+/// Serves until told to stop; containers go on.
+pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
+    let paths = config.settings.paths.clone();
+    for directory in [&paths.root, &paths.state, &paths.sandboxes()] {
+        make_private(directory)?;
+    }
+    let boot_id = host::boot_id(&config.boot_id_file)?;
+    let bound: Vec<Bound> = config
+        .listen
+        .iter()
+        .map(|path| socket::bind(path, config.socket_group.as_deref()))
+        .collect::<Result<_, _>>()?;
+    let identity = identity(&config);
+    let services = open(config, &boot_id).await?;
+    let (node, recovered) = recover(Arc::new(services), boot_id).await?;
+    announce(&recovered);
+    let housekeeping = tokio::spawn(gc::run(node.clone()));
+    let result = run(&node, identity, bound).await;
+    housekeeping.abort();
+    tracing::info!("stopped, containers go on");
+    result
+}
+
+/// Makes a directory that only root may look into.
+fn make_private(path: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::create_dir_all(path)
+        .and_then(|()| std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o711)))
+        .with_context(|| format!("directory {} could not be made", path.display()))
+}
+
+fn announce(recovered: &Recovered) {
+    tracing::info!(
+        running = recovered.running,
+        resting = recovered.resting,
+        undone = recovered.undone,
+        rebooted = recovered.rebooted,
+        "recovered"
+    );
+}
+
+fn identity(config: &Config) -> Identity {
+    let uname = rustix::system::uname();
+    let subnets = [
+        config.network.ipv4_subnet.map(|subnet| subnet.to_string()),
+        config.network.ipv6_subnet.map(|subnet| subnet.to_string()),
+    ];
+    Identity {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        commit: option_env!("NODE_AGENT_COMMIT").unwrap_or_default().to_owned(),
+        host: uname.nodename().to_string_lossy().into_owned(),
+        kernel: uname.release().to_string_lossy().into_owned(),
+        os: host::operating_system(),
+        bridge: config.network.bridge.clone(),
+        subnets: subnets.into_iter().flatten().collect(),
+    }
+}
+
+/// Opens every mechanism.
+async fn open(config: Config, boot_id: &str) -> anyhow::Result<Services> {
+    let paths = &config.settings.paths;
+    let store = Arc::new(Store::open(&paths.root)?);
+    if let Some(aside) = store.set_aside() {
+        tracing::error!(path = %aside.display(), "run records were damaged and set aside");
+    }
+    let content = ContentStore::open(&paths.root.join("content"), boot_id)?;
+    let (snapshots, found) = Snapshots::open(&paths.root.join("snapshots"), boot_id)?;
+    if !found.dropped.is_empty() {
+        tracing::warn!(
+            layers = found.dropped.len(),
+            "layers that a power cut may have cut short are unpacked again when they are needed"
+        );
+    }
+    let cgroups = CgroupTree::open(agent_cgroup::Config::with_parent(config.cgroup_parent))?;
+    let launcher = Launcher::start(LauncherConfig {
+        binary: host::shim(config.shim)?,
+        root: paths.root.clone(),
+        state: paths.state.clone(),
+        cgroup_directories: cgroups.create_shims()?,
+    })
+    .await?;
+    let ledger = NetworkLedger(Arc::clone(&store));
+    let changes = ledger.load()?;
+    let network = Network::open(config.network, changes, Arc::new(ledger))?;
+    let registry = agent_registry::Client::new(config.registry)?;
+    let images = Images::open(
+        config.images,
+        content,
+        snapshots.clone(),
+        registry,
+        Box::new(StoredImages(Arc::clone(&store))),
+    )?;
+    Ok(Services::new(
+        config.settings,
+        Parts {
+            store,
+            images,
+            snapshots,
+            network,
+            cgroups,
+            seccomp: agent_seccomp::Cache::new(agent_seccomp::KernelVersion::running()),
+            launcher,
+            last_capability: host::last_capability()?,
+        },
+    ))
+}
+
+/// Serves on every socket until told to stop.
+async fn run(node: &Node, identity: Identity, bound: Vec<Bound>) -> anyhow::Result<()> {
+    let (_, readiness) = watch::channel(Readiness::Serving);
+    let (routes, _reporter) = agent_api::router(node, identity);
+    let (stop, stopping) = watch::channel(false);
+    let mut servers = tokio::task::JoinSet::new();
+    let mut paths = Vec::new();
+    for Bound { listener, path } in bound {
+        tracing::info!(path = %path.display(), "serving");
+        paths.push(path);
+        let mut stopping = stopping.clone();
+        let server = Server::builder()
+            .layer(Gate::new(readiness.clone()))
+            .add_routes(routes.clone())
+            .serve_with_incoming_shutdown(UnixListenerStream::new(listener), async move {
+                // The sender lives until every server has ended.
+                let _ = stopping.wait_for(|stop| *stop).await;
+            });
+        servers.spawn(server);
+    }
+    tokio::select! {
+        told = signals::told_to_stop() => told?,
+        ended = servers.join_next() => if let Some(ended) = ended { ended?? },
+    }
+    stop.send_replace(true);
+    let drained = async { while servers.join_next().await.is_some() {} };
+    // Clients that stay connected, such as event readers, are cut off.
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(2), drained).await;
+    for path in paths {
+        // The next agent replaces it anyway.
+        let _ = std::fs::remove_file(path);
+    }
+    Ok(())
+}
