@@ -159,6 +159,13 @@ impl Cgroup {
         }
     }
 
+    /// Lets frozen processes go on: on v1 a frozen one does not even die.
+    pub(crate) fn thaw(&self) {
+        if let (Version::V1 { freezer: Some(_) }, Some(directory)) = (self.version, self.main()) {
+            let _ = write(directory, "freezer.state", b"THAWED");
+        }
+    }
+
     fn kill_each(&self) {
         for pid in self.processes() {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);

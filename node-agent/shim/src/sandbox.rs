@@ -12,7 +12,6 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use crate::cgroup::Cgroup;
 use crate::descriptors::Descriptors;
-use crate::directory::Directory;
 use crate::error::RequestError;
 use crate::launch::LaunchError;
 
@@ -73,7 +72,6 @@ impl Sandbox {
     pub(crate) fn make(
         request: &LaunchRequest,
         descriptors: &mut Descriptors,
-        directory: &Directory,
     ) -> Result<Made, LaunchError> {
         let kinds = kinds(request);
         let mut host: Vec<(OwnedFd, &Kind)> = Vec::new();
@@ -110,11 +108,11 @@ impl Sandbox {
             owns_network: new.contains(CloneFlags::CLONE_NEWNET),
             ipc: ipc?,
             uts: uts?,
-            shm: make_shm(request, directory)?,
+            shm: make_shm(request)?,
             reaper: None,
         };
         let netlink = inside?;
-        let sandbox = sandbox.with_reaper(request, descriptors, directory)?;
+        let sandbox = sandbox.with_reaper(request, descriptors)?;
         Ok(Made { sandbox, netlink })
     }
 
@@ -122,7 +120,6 @@ impl Sandbox {
         mut self,
         request: &LaunchRequest,
         descriptors: &mut Descriptors,
-        directory: &Directory,
     ) -> Result<Self, LaunchError> {
         let modes = request.namespaces.unwrap_or_default();
         if modes.pid() != NamespaceMode::Sandbox {
@@ -142,7 +139,6 @@ impl Sandbox {
                     uts: lend(self.uts.as_ref()),
                     cgroup: attach,
                     seccomp: &request.reaper_seccomp,
-                    directory: directory.path(),
                 })
             })
             .map_err(|source| LaunchError::Reaper { source })?;
@@ -225,14 +221,11 @@ fn prepare_inside(
         .map_err(LaunchError::namespace("open netlink socket", "network"))
 }
 
-fn make_shm(
-    request: &LaunchRequest,
-    directory: &Directory,
-) -> Result<Option<SharedMount>, LaunchError> {
+fn make_shm(request: &LaunchRequest) -> Result<Option<SharedMount>, LaunchError> {
     if request.shm_size == 0 {
         return Ok(None);
     }
-    SharedMount::shm(request.shm_size, directory.path())
+    SharedMount::shm(request.shm_size)
         .map(Some)
         .map_err(|source| LaunchError::Shm { source })
 }

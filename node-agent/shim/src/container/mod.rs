@@ -124,8 +124,9 @@ impl Container {
     /// Kills every process: the kernel or the cgroup takes the others along.
     pub(crate) fn kill(&self) {
         let _ = self.signal(9);
-        if self.pid_namespace == PidNamespace::Shared {
-            self.cgroup.kill();
+        match self.pid_namespace {
+            PidNamespace::Own => self.cgroup.thaw(),
+            PidNamespace::Shared => self.cgroup.kill(),
         }
     }
 

@@ -178,6 +178,9 @@ impl Shim {
             container
                 .signal(call.signal)
                 .map_err(RequestError::kernel("signalling", &call.container_id))?;
+            if kill {
+                container.cgroup.thaw();
+            }
         }
         done()
     }

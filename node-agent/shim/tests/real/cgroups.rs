@@ -87,3 +87,22 @@ async fn a_container_that_the_oom_killer_ended_says_so() {
     assert!(!sandbox.exited().await.oom_killed);
     sandbox.end().await;
 }
+
+#[tokio::test]
+async fn a_frozen_container_is_killed_all_the_same() {
+    let node = Node::start().await;
+    let mut sandbox = node.sandbox().await;
+    let state = node.cgroup("freezer").join("freezer.state");
+    let plan = node.container("sleep 1000");
+    sandbox.start(&plan).await;
+    fs::write(&state, "FROZEN").unwrap();
+    let shim = &sandbox.shim;
+    shim.signal_container(&plan.id, 9, SignalTarget::First)
+        .await
+        .unwrap();
+    assert_eq!(sandbox.exited().await.signal, Some(9));
+    let plan = node.container("sleep 1000");
+    sandbox.start(&plan).await;
+    fs::write(&state, "FROZEN").unwrap();
+    sandbox.end().await;
+}

@@ -8,6 +8,7 @@
 
 mod cgroups;
 mod harness;
+mod hostile;
 mod isolation;
 mod lifecycle;
 mod logs;

@@ -265,3 +265,6 @@ impl From<wire::Error> for RequestError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
