@@ -7,12 +7,13 @@
 
 mod agent;
 mod children;
+mod passing;
 mod requests;
 mod sessions;
 mod shutdown;
 
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -20,8 +21,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use crate::attach::Clients;
 use crate::buffers::Buffers;
 use crate::connection::Connection;
-use crate::container::exit::Surroundings;
-use crate::container::{Container, Phase};
+use crate::container::Container;
 use crate::directory::Directory;
 use crate::exec::Session;
 use crate::launch;
@@ -149,86 +149,8 @@ impl Shim {
         }
     }
 
-    /// Calls `work` with a container and everything around it.
-    fn with_container<R>(
-        &mut self,
-        index: usize,
-        work: impl FnOnce(&mut Container, &mut Surroundings<'_>) -> R,
-    ) -> R {
-        let mut around = Surroundings {
-            clients: &mut self.clients,
-            buffers: &mut self.buffers,
-            poll: &self.poll,
-            directory: &self.directory,
-        };
-        work(&mut self.containers[index], &mut around)
-    }
-
-    fn index_of(&self, serial: u32) -> Option<usize> {
-        self.containers
-            .iter()
-            .position(|container| container.serial == serial)
-    }
-
-    fn pass_output(&mut self, serial: u32, stream: Stream) {
-        if let Some(index) = self.index_of(serial) {
-            self.with_container(index, |container, around| {
-                let (stdio, mut passage) = container.passage(around);
-                stdio.pass_output(stream, &mut passage);
-            });
-            if matches!(self.containers[index].phase, Phase::Ended(_)) {
-                self.settle(index);
-            }
-        } else {
-            self.drop_session_output(serial, stream);
-        }
-    }
-
-    fn flush_input(&mut self, serial: u32) {
-        if let Some(index) = self.index_of(serial) {
-            self.with_container(index, |container, around| {
-                let (stdio, mut passage) = container.passage(around);
-                stdio.flush_input(&mut passage);
-            });
-        }
-    }
-
-    fn pass_input(&mut self, client: u32) {
-        let Some(container) = self.clients.find(client).map(|client| client.container) else {
-            return;
-        };
-        match self.index_of(container) {
-            Some(index) => self.with_container(index, |container, around| {
-                let (stdio, mut passage) = container.passage(around);
-                stdio.pass_input(client, &mut passage);
-            }),
-            None => self.clients.close_input(client, &self.poll),
-        }
-    }
-
-    /// Writes an ended container's exit once its output is complete, and reports it.
-    fn settle(&mut self, index: usize) {
-        if matches!(
-            self.containers[index].phase,
-            Phase::Running | Phase::Created(_)
-        ) {
-            let serial = self.containers[index].serial;
-            self.containers[index].stdio.resume(serial, &self.poll);
-            return;
-        }
-        let report = self.with_container(index, Container::settle);
-        if let Some(report) = report {
-            self.report(proto_shim::from_shim::Message::ContainerExited(report));
-        }
-    }
-
-    /// Ends: nobody is to find the shim any more, and the agent has its answer.
+    /// Ends, once the agent has its answer.
     fn take_leave(mut self) {
-        if let Some(reaper) = self.sandbox.reaper() {
-            let _ = agent_sys::signal::send(reaper.pidfd.as_fd(), 9);
-            crate::pipes::wait_for(&reaper.pidfd);
-        }
-        self.directory.remove_socket();
         if let Some(agent) = self.agent.take() {
             agent.close_flushed(&self.poll);
         }

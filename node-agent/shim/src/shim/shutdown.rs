@@ -1,5 +1,6 @@
 //! The end of a sandbox: kill, wait, answer, go.
 
+use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
 use proto_shim::{Done, reply};
@@ -84,6 +85,7 @@ impl Shim {
         let sessions = self.sessions.iter().any(|session| !session.ended);
         if left == 0 && !sessions {
             self.shutdown = Shutdown::Over;
+            self.clear_away();
             self.answer_shutdown(request, Ok(()));
         } else if now >= deadline {
             // Something does not die (a disk that hangs): stay its keeper, and let the agent decide.
@@ -106,6 +108,15 @@ impl Shim {
                 deadline,
             };
         }
+    }
+
+    /// Removes what others could still find of the shim.
+    fn clear_away(&self) {
+        if let Some(reaper) = self.sandbox.reaper() {
+            let _ = agent_sys::signal::send(reaper.pidfd.as_fd(), 9);
+            crate::pipes::wait_for(&reaper.pidfd);
+        }
+        self.directory.remove_socket();
     }
 
     fn answer_shutdown(&mut self, request: Option<u64>, outcome: Result<(), RequestError>) {

@@ -298,8 +298,8 @@ impl Sandbox<'_> {
     /// Ends the sandbox and checks that nothing of it is left.
     pub(crate) async fn end(self) {
         self.shim.shutdown().await.unwrap();
-        self.shim.gone().await;
         assert!(!self.directory.join("shim.sock").exists());
+        self.shim.gone().await;
         self.wait_for_end();
     }
 

@@ -267,4 +267,5 @@ impl From<wire::Error> for RequestError {
 }
 
 #[cfg(test)]
+#[path = "convert_tests.rs"]
 mod tests;
