@@ -112,13 +112,8 @@ pub enum SharedMountError {
     #[error("a file system for the containers of the sandbox could not be made")]
     Filesystem(#[source] FilesystemError),
     /// The kernel copies attached mounts only, and attaching failed.
-    #[error("a shared mount could not be attached at {path}")]
-    Attach {
-        /// Where.
-        path: String,
-        /// What the kernel said.
-        source: std::io::Error,
-    },
+    #[error("a shared mount could not be attached")]
+    Attach(#[source] std::io::Error),
     /// The mount could not be copied.
     #[error("a shared mount could not be copied")]
     Copy(#[source] std::io::Error),
@@ -129,7 +124,7 @@ impl SharedMountError {
     pub(crate) fn into_io(self) -> std::io::Error {
         match self {
             Self::Filesystem(error) => crate::init::copy_of_error(error.io()),
-            Self::Attach { source, .. } | Self::Copy(source) => source,
+            Self::Attach(source) | Self::Copy(source) => source,
         }
     }
 }

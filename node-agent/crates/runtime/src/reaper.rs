@@ -1,7 +1,6 @@
 //! A shared PID namespace without a pause container: its first process is a child of the shim that only reaps.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::path::Path;
 
 use agent_sys::process::{Fork, Forked, Relation, fork};
 use rustix::thread::UnshareFlags;
@@ -27,8 +26,6 @@ pub struct ReaperRequest<'a> {
     pub cgroup: CgroupAttach<'a>,
     /// BPF of a seccomp filter, which must let `pause` through; empty: none.
     pub seccomp: &'a [u8],
-    /// Any directory of the sandbox's; what is in it is not touched.
-    pub directory: &'a Path,
 }
 
 impl ReaperRequest<'_> {
@@ -97,7 +94,7 @@ pub fn start_reaper(request: &ReaperRequest<'_>) -> Result<Reaper, ReaperError> 
         let proc = prepared
             .extra
             .ok_or(ReaperError::Channel(ChannelError::Malformed))?;
-        SharedMount::keep(proc, request.directory).map_err(|error| {
+        SharedMount::keep(proc).map_err(|error| {
             let failure = Failure::io("share", "the namespace's procfs", error.into_io());
             ReaperError::Step(failure)
         })

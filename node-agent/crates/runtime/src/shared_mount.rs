@@ -2,10 +2,11 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use agent_sys::mount::{self, Change, Depth, FilesystemOption, new_filesystem};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
 use crate::error::SharedMountError;
@@ -18,12 +19,12 @@ pub struct SharedMount(OwnedFd);
 impl SharedMount {
     /// Makes the /dev/shm of a sandbox, `size` bytes large.
     ///
-    /// Kernels before 6.15 copy only what is attached somewhere. There the caller's mount namespace is made private to it, and
-    /// the mount attached on `fallback_directory`.
+    /// Kernels before 6.15 copy only what is attached somewhere. There the calling process gets a mount namespace of its own, and the
+    /// mount is attached over that namespace's root, where no path leads to it.
     ///
     /// # Errors
     /// Fails when the file system cannot be made or attached.
-    pub fn shm(size: u64, fallback_directory: &Path) -> Result<Self, SharedMountError> {
+    pub fn shm(size: u64) -> Result<Self, SharedMountError> {
         let size = size.to_string();
         let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
             | MountAttrFlags::MOUNT_ATTR_NODEV
@@ -35,19 +36,17 @@ impl SharedMount {
         ];
         let made =
             new_filesystem("tmpfs", options, attributes).map_err(SharedMountError::Filesystem)?;
-        Self::keep(made, fallback_directory)
+        Self::keep(made)
     }
 
     /// Keeps a detached mount so that it can be copied.
-    pub(crate) fn keep(mount: OwnedFd, fallback: &Path) -> Result<Self, SharedMountError> {
-        match mount::copy_of(mount.as_fd(), Depth::One) {
-            Ok(_) => Ok(Self(mount)),
-            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INVAL.raw_os_error()) => {
-                attach(&mount, fallback).map_err(|source| SharedMountError::Attach {
-                    path: fallback.display().to_string(),
-                    source,
-                })?;
-                Ok(Self(mount))
+    pub(crate) fn keep(mount: OwnedFd) -> Result<Self, SharedMountError> {
+        let kept = Self(mount);
+        match kept.copy() {
+            Ok(_) => Ok(kept),
+            Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {
+                attach_out_of_sight(&kept.0).map_err(SharedMountError::Attach)?;
+                Ok(kept)
             }
             Err(error) => Err(SharedMountError::Copy(error)),
         }
@@ -58,15 +57,23 @@ impl SharedMount {
     }
 }
 
-/// Attaches a mount where only the calling process sees it.
-fn attach(mount: &OwnedFd, directory: &Path) -> io::Result<()> {
-    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)?;
+/// The process that has a mount namespace of its own because of us; 0: none yet. A second namespace would part it from the
+/// mounts attached in the first.
+static SEPARATE: AtomicI32 = AtomicI32::new(0);
+
+/// Attaches a mount where only the calling process sees it, and no path leads.
+fn attach_out_of_sight(mount: &OwnedFd) -> io::Result<()> {
     let path = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let own_id = rustix::process::getpid().as_raw_nonzero().get();
+    if SEPARATE.load(Ordering::Relaxed) != own_id {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)?;
+        let root = rustix::fs::open("/", path, Mode::empty())?;
+        let private = Change::propagation(MountPropagationFlags::PRIVATE);
+        mount::change(root.as_fd(), &private, Depth::Tree)?;
+        SEPARATE.store(own_id, Ordering::Relaxed);
+    }
     let root = rustix::fs::open("/", path, Mode::empty())?;
-    let private = Change::propagation(MountPropagationFlags::PRIVATE);
-    mount::change(root.as_fd(), &private, Depth::Tree)?;
-    let target = rustix::fs::open(directory, path, Mode::empty())?;
-    mount::attach(mount.as_fd(), target.as_fd())
+    mount::attach(mount.as_fd(), root.as_fd())
 }
 
 /// Copies of the shared mounts for one container. They are taken by the maker: the kernel refuses them to a process in a

@@ -5,18 +5,16 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 
-use agent_sys::mount::{self, FilesystemOption, new_filesystem};
+use agent_sys::mount::{FilesystemOption, new_filesystem};
 use agent_sys::process::{close_all, leave, let_kernel_reap};
 use agent_types::user::User;
 use nix::sched::{CloneFlags, unshare};
-use rustix::fs::{Mode, OFlags};
 use rustix::mount::MountAttrFlags;
 
 use super::create::{begin, detached_procfs, join_namespaces};
 use super::credentials::Credentials;
-use super::root::{copy_of_error, make_all_private, pivot};
+use super::root::{attach_over_root, copy_of_error, make_all_private, pivot};
 use super::{Step, cgroup};
 use crate::channel::ChildEnd;
 use crate::failure::Failure;
@@ -62,7 +60,7 @@ fn prepare(request: &ReaperRequest<'_>, end: &ChildEnd, credentials: &Credential
     unshare(CloneFlags::CLONE_NEWCGROUP)
         .map_err(|error| Failure::io("make", "its own cgroup namespace", error))?;
     make_all_private()?;
-    let root = empty_root(request.directory)?;
+    let root = empty_root()?;
     pivot(root.as_fd())?;
     let report = ResolvedUser {
         uid: NOBODY,
@@ -74,8 +72,8 @@ fn prepare(request: &ReaperRequest<'_>, end: &ChildEnd, credentials: &Credential
     credentials.assume()
 }
 
-/// Mounts an empty directory that nobody can write to, on `place`.
-fn empty_root(place: &Path) -> Step<OwnedFd> {
+/// Mounts an empty directory that nobody can write to.
+fn empty_root() -> Step<OwnedFd> {
     let failed = |error: io::Error| Failure::io("mount", "an empty root", error);
     let options = [
         FilesystemOption::Value("mode", "555"),
@@ -87,10 +85,7 @@ fn empty_root(place: &Path) -> Step<OwnedFd> {
         | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     let root = new_filesystem("tmpfs", options, attributes)
         .map_err(|error| failed(copy_of_error(error.io())))?;
-    let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let target =
-        rustix::fs::open(place, directory, Mode::empty()).map_err(|error| failed(error.into()))?;
-    mount::attach(root.as_fd(), target.as_fd()).map_err(failed)?;
+    attach_over_root(root.as_fd())?;
     Ok(root)
 }
 

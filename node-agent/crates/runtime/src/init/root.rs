@@ -55,10 +55,15 @@ pub(super) fn mount_root(root: &Root<'_>, needed: &[PathBuf]) -> Step<OwnedFd> {
         // The file system holds on to its layers by itself.
         unmount_base(root.base)?;
     }
-    let top = open_directory(Path::new("/"))?;
-    mount::attach(joined.as_fd(), top.as_fd())
-        .map_err(|error| Failure::io("attach", "the root file system", error))?;
+    attach_over_root(joined.as_fd())?;
     Ok(joined)
+}
+
+/// Attaches a new root over the caller's: no path leads there, so nothing of the caller's is hidden by it.
+pub(super) fn attach_over_root(root: BorrowedFd<'_>) -> Step<()> {
+    let top = open_directory(Path::new("/"))?;
+    mount::attach(root, top.as_fd())
+        .map_err(|error| Failure::io("attach", "the root file system", error))
 }
 
 fn open_directory(path: &Path) -> Step<OwnedFd> {

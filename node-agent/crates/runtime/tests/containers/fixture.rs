@@ -406,7 +406,6 @@ pub(crate) fn reaper(fixture: &Fixture) -> Reaper {
         uts: None,
         cgroup: attach(&cgroups),
         seccomp: &[],
-        directory: fixture.base(),
     })
     .unwrap_or_else(|error| panic!("{}", chain(&error)))
 }

@@ -218,7 +218,7 @@ fn by_path() {
 
 fn shm() {
     let fixture = Fixture::new();
-    let shared = SharedMount::shm(1 << 20, fixture.base()).unwrap();
+    let shared = SharedMount::shm(1 << 20).unwrap();
     let mut first = fixture
         .container()
         .shell("echo shared > /dev/shm/file; grep ' /dev/shm ' /proc/self/mounts");
@@ -231,6 +231,12 @@ fn shm() {
     let mut second = fixture.container().args(&["cat", "/dev/shm/file"]);
     second.shm = Some(&shared);
     assert_eq!(second.output(), "shared\n");
+    // Beside the procfs of a shared PID namespace.
+    let reaper = crate::fixture::reaper(&fixture);
+    second.pid = agent_runtime::PidMode::Join(&reaper);
+    assert_eq!(second.output(), "shared\n");
+    rustix::process::pidfd_send_signal(&reaper.pidfd, rustix::process::Signal::KILL).unwrap();
+    crate::fixture::exit_code(&reaper.pidfd);
 }
 
 fn host() {
