@@ -101,15 +101,22 @@ impl Trash {
     }
 
     /// Deletes what `dir` holds, reading it again until it is empty, as deleting moves positions.
+    /// Another thread may be deleting the same tree: what is gone is gone.
     fn delete_children(&self, dir: BorrowedFd<'_>, depth: usize) -> io::Result<u64> {
         let mut deleted = 0;
         let mut buffer = Vec::with_capacity(8192);
         loop {
             let mut seen = 0;
-            let reopened = reopen(dir)?;
+            let reopened = match reopen(dir) {
+                Err(Errno::NOENT) => return Ok(deleted),
+                other => other?,
+            };
             let mut entries = RawDir::new(&reopened, buffer.spare_capacity_mut());
             while let Some(entry) = entries.next() {
-                let entry = entry?;
+                let entry = match entry {
+                    Err(Errno::NOENT) => return Ok(deleted),
+                    other => other?,
+                };
                 let name = entry.file_name();
                 if is_dot(name) {
                     continue;
@@ -148,9 +155,9 @@ pub(crate) fn names(dir: BorrowedFd<'_>) -> io::Result<Vec<CString>> {
 }
 
 /// Opens `dir` again, for a reading position of its own.
-fn reopen(dir: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+fn reopen(dir: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(rustix::fs::openat(dir, c".", flags, Mode::empty())?)
+    rustix::fs::openat(dir, c".", flags, Mode::empty())
 }
 
 pub(crate) fn is_dot(name: &CStr) -> bool {
@@ -241,5 +248,55 @@ impl Counter {
             }
             Err(errno) => Err(errno.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn tree(dir: &std::path::Path, depth: usize) {
+        fs::create_dir(dir).unwrap();
+        for n in 0..4 {
+            fs::write(dir.join(format!("f{n}")), b"x").unwrap();
+            if depth > 0 {
+                tree(&dir.join(format!("d{n}")), depth - 1);
+            }
+        }
+    }
+
+    #[test]
+    fn threads_that_delete_the_same_tree_do_not_disturb_each_other() {
+        let temp = tempfile::tempdir().unwrap();
+        let trash = Trash::new(fs::File::open(temp.path()).unwrap().into()).unwrap();
+        tree(&temp.path().join("1"), 3);
+        tree(&temp.path().join("2"), 3);
+        let deleted: u64 = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4)
+                .map(|_| scope.spawn(|| trash.sweep().unwrap()))
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .sum()
+        });
+        assert_eq!(
+            deleted,
+            2 * 85 * 5,
+            "each is counted by the one that deleted it"
+        );
+        assert!(names(trash.dir.as_fd()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_symlink_is_deleted_and_not_followed() {
+        let (temp, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(other.path().join("kept"), b"x").unwrap();
+        fs::create_dir(temp.path().join("d")).unwrap();
+        std::os::unix::fs::symlink(other.path(), temp.path().join("d/l")).unwrap();
+        let trash = Trash::new(fs::File::open(temp.path()).unwrap().into()).unwrap();
+        assert_eq!(trash.sweep().unwrap(), 2);
+        assert!(other.path().join("kept").exists());
     }
 }

@@ -275,3 +275,96 @@ pub fn is_whiteout_at(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<bool> {
 pub fn is_whiteout(stat: &rustix::fs::Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
+
+    /// A directory of this test's own, removed at its end.
+    struct Temp(PathBuf);
+
+    impl Temp {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("rootdir-{name}-{}", std::process::id()));
+            fs::create_dir_all(path.join("in/a/b")).unwrap();
+            fs::create_dir_all(path.join("out")).unwrap();
+            Self(path)
+        }
+
+        fn root(&self) -> RootDir {
+            RootDir::open(&self.0.join("in")).unwrap()
+        }
+
+        fn link(&self, target: &str, name: &str) {
+            symlink(target, self.0.join("in").join(name)).unwrap();
+        }
+    }
+
+    impl Drop for Temp {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn walk(root: &RootDir, path: &str) -> io::Result<Option<String>> {
+        let stop = |_: BorrowedFd<'_>, _: &[u8], _: &[u8]| Ok::<_, io::Error>(OnMissing::Stop);
+        let walked = root.walk(path.as_bytes(), stop)?;
+        Ok(walked.map(|found| String::from_utf8(found.path).unwrap()))
+    }
+
+    #[test]
+    fn a_walk_stays_inside() {
+        let temp = Temp::new("inside");
+        temp.link("a/b", "rel");
+        temp.link("/a", "abs");
+        temp.link("../../../../out", "up");
+        temp.link("../..", "a/b/top");
+        temp.link("loop", "loop");
+        let root = temp.root();
+        for (path, end) in [
+            ("", Some("")),
+            ("a//./b/", Some("a/b")),
+            ("rel", Some("a/b")),
+            ("abs/b/..", Some("a")),
+            ("../../a", Some("a")),
+            ("rel/top/a", Some("a")),
+            ("up", None),
+            ("missing/a", None),
+        ] {
+            assert_eq!(walk(&root, path).unwrap().as_deref(), end, "{path}");
+        }
+        let error = walk(&root, "loop/x").unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(Errno::LOOP.raw_os_error()));
+    }
+
+    #[test]
+    fn a_walk_can_make_what_is_missing() {
+        let temp = Temp::new("make");
+        temp.link("/c/d", "dangling");
+        let mut made = Vec::new();
+        let make = |dir: BorrowedFd<'_>, name: &[u8], there: &[u8]| -> io::Result<OnMissing> {
+            rustix::fs::mkdirat(dir, name, Mode::RWXU)?;
+            made.push(String::from_utf8_lossy(there).into_owned());
+            Ok(OnMissing::Made)
+        };
+        let found = temp.root().walk(b"dangling/e", make).unwrap().unwrap();
+        assert_eq!(found.path, b"c/d/e");
+        assert_eq!(made, ["c", "c/d", "c/d/e"]);
+        assert!(temp.0.join("in/c/d/e").is_dir());
+    }
+
+    #[test]
+    fn a_plain_open_follows_nothing() {
+        let temp = Temp::new("plain");
+        temp.link("a", "l");
+        let root = temp.root();
+        assert!(root.open_plain(b"a/b", OFlags::PATH).is_ok());
+        assert!(root.open_plain(b"", OFlags::PATH).is_ok());
+        for bad in [&b"l/b"[..], b"l", b"a/../..", b"..", b"/a"] {
+            assert!(root.open_plain(bad, OFlags::RDONLY).is_err(), "{bad:?}");
+        }
+    }
+}

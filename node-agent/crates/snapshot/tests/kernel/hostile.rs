@@ -4,6 +4,7 @@ use std::path::Path;
 
 use agent_snapshot::{Limits, UnpackError};
 use agent_types::{Classify, ErrorKind};
+use proptest::prelude::*;
 use tar::EntryType;
 
 use crate::build::{Tar, gzip, header};
@@ -464,6 +465,77 @@ fn hostile_16_caps_hold() {
         &Limits::default(),
         "zstd layer is damaged",
     );
+}
+
+/// An archive with one of everything.
+fn varied() -> Vec<u8> {
+    let mut sparse = header(EntryType::GNUSparse, "sparse", 512);
+    let gnu = sparse.as_gnu_mut().unwrap();
+    gnu.set_real_size(4096);
+    gnu.sparse[0].set_offset(1024);
+    gnu.sparse[0].set_length(512);
+    Tar::new()
+        .dir("./")
+        .pax(&[
+            ("path", b"a/long"),
+            ("size", b"700"),
+            ("SCHILY.xattr.user.a", b"v"),
+        ])
+        .file("short", &[7; 700])
+        .symlink("l", "a")
+        .hard_link("l/h", "a/long")
+        .raw(sparse, &[1; 512])
+        .raw(header(EntryType::GNULongName, "x", 5), b"deep\0")
+        .owned(EntryType::Fifo, "fifo", 0o600, 1, 1)
+        .device(EntryType::Char, "l/null", 1, 3)
+        .file("a/.wh.gone", b"")
+        .file("l/.wh..wh..opq", b"")
+        .hard_link("below", "not/here")
+        .file("a", b"replaces a tree")
+        .end()
+}
+
+/// Sets the sums of all blocks that still look like headers, so that the damage is believed.
+fn believe(archive: &mut [u8]) {
+    for block in archive.chunks_exact_mut(512) {
+        if block[257..262] == *b"ustar" {
+            let mut header = tar::Header::new_old();
+            header.as_mut_bytes().copy_from_slice(block);
+            header.set_cksum();
+            block.copy_from_slice(header.as_bytes());
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    /// Whatever is changed in an archive, it is taken or refused, and the rest of the machine does
+    /// not notice.
+    #[test]
+    fn hostile_14_damaged_headers_do_no_harm(
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        swap in proptest::option::of((any::<prop::sample::Index>(), any::<prop::sample::Index>())),
+    ) {
+        let node = Node::new();
+        let mut archive = varied();
+        if let Some((from, to)) = swap {
+            let blocks = archive.len() / 512;
+            let (from, to) = (from.index(blocks) * 512, to.index(blocks) * 512);
+            archive.copy_within(from..from + 512, to);
+        }
+        for (at, value) in changes {
+            let at = at.index(archive.len());
+            archive[at] = value;
+        }
+        believe(&mut archive);
+        let limits = Limits { bytes: 1 << 30, ..Limits::default() };
+        match node.snapshots.unpack(&archive[..], None, &limits) {
+            Ok(unpacked) => prop_assert_eq!(unpacked.size(), archive.len() as u64),
+            Err(error) => prop_assert_ne!(error.kind(), ErrorKind::Internal, "{}", chain_of(&error)),
+        }
+        node.assert_nothing_left();
+    }
 }
 
 /// Trees deeper than a path may be long, as a build can make them step by step.
