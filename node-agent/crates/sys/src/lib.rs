@@ -4,13 +4,13 @@
 //! Does not: know sandboxes, records, async or any wire format.
 
 pub mod bpf;
-pub mod netns;
 pub mod fdpass;
 pub mod heap;
 pub mod memfd;
-pub mod slim;
 pub mod mount;
+pub mod netns;
 pub mod process;
 pub mod procfs;
 pub mod rootdir;
 pub mod signal;
+pub mod slim;

@@ -3,7 +3,7 @@
 //! Owns: cutting output into records, the log file, its rotation and re-opening, and what is
 //! dropped when the disk takes no more.
 //! Does not: read pipes or know containers.
-//! Start reading at [`format`], then [`file`].
+//! Start reading at [`mod@format`], then [`mod@file`].
 
 pub(crate) mod clock;
 pub(crate) mod file;
