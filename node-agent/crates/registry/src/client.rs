@@ -60,13 +60,21 @@ impl Client {
         reference: &Reference,
         auth: &Auth,
     ) -> Result<Resolved, ManifestError> {
-        let exchange = self
-            .ask(reference, auth, Method::HEAD)
-            .await
-            .map_err(|source| ManifestError::Request {
-                what: reference.familiar(),
-                source,
-            })?;
+        let exchange = match self.ask(reference, auth, Method::HEAD).await {
+            Ok(exchange) => exchange,
+            // Some servers only know GET; then the digest comes with the document.
+            Err(RequestError::Status { status, .. })
+                if matches!(status.as_u16(), 400 | 405 | 501) =>
+            {
+                return Ok(Resolved {
+                    digest: reference.digest().cloned(),
+                });
+            }
+            Err(source) => {
+                let what = reference.familiar();
+                return Err(ManifestError::Request { what, source });
+            }
+        };
         let announced = announced_digest(&exchange);
         match (reference.digest(), announced) {
             (Some(expected), Some(actual)) if *expected != actual => Err(ManifestError::Digest {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use agent_registry::document::MediaType;
 use agent_registry::{
-    Auth, Client, Config, ManifestError, RequestError, Retries, Secret, Timeouts,
+    Auth, Client, Config, ManifestError, Proxies, RequestError, Retries, Secret, Timeouts,
 };
 use agent_types::{Classify, Digest, ErrorKind, Reference};
 use sha2::{Digest as _, Sha256};
@@ -426,4 +426,74 @@ async fn hostile_15_and_16_ambiguous_and_oversized_manifests_are_refused() {
     let big = reference(&server).with_tag("big").unwrap();
     let error = client.manifest(&big, &Auth::Anonymous).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ResourceExhausted, "{error}");
+}
+
+#[tokio::test]
+async fn a_server_that_only_knows_get_is_asked_with_get() {
+    let server = Scripted::start(|request, _| match request.method.as_str() {
+        "HEAD" => Reply::new(405),
+        _ => manifest_reply(),
+    })
+    .await;
+    let client = impatient();
+    let resolved = client
+        .resolve(&reference(&server), &Auth::Anonymous)
+        .await
+        .unwrap();
+    assert_eq!(resolved.digest, None);
+    client
+        .manifest(&reference(&server), &Auth::Anonymous)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn proxies_serve_all_but_loopback_and_the_hosts_that_are_named() {
+    let registry = Scripted::start(|_, _| manifest_reply()).await;
+    let proxy = Scripted::start(|_, _| manifest_reply()).await;
+    let proxied = |none: Option<&str>| {
+        Client::new(Config {
+            plain_http: vec!["192.0.2.0/24".parse().unwrap()],
+            proxies: Proxies {
+                http: Some(format!("http://{}", proxy.address)),
+                https: None,
+                none: none.map(str::to_owned),
+            },
+            timeouts: Timeouts {
+                connect: Duration::from_millis(50),
+                ..Timeouts::default()
+            },
+            retries: Retries {
+                connect_attempts: 1,
+                ..Retries::default()
+            },
+            ..Config::default()
+        })
+        .unwrap()
+    };
+    let remote: Reference = "192.0.2.1:5000/team/app:v1".parse().unwrap();
+    proxied(None)
+        .manifest(&remote, &Auth::Anonymous)
+        .await
+        .unwrap();
+    let asked = proxy.requests();
+    assert_eq!(asked.len(), 1);
+    assert_eq!(
+        asked[0].path,
+        "http://192.0.2.1:5000/v2/team/app/manifests/v1"
+    );
+    proxied(None)
+        .manifest(&reference(&registry), &Auth::Anonymous)
+        .await
+        .unwrap();
+    assert_eq!((proxy.requests().len(), registry.requests().len()), (1, 1));
+    let direct = proxied(Some("192.0.2.0/24"))
+        .manifest(&remote, &Auth::Anonymous)
+        .await;
+    assert_eq!(
+        direct.unwrap_err().kind(),
+        ErrorKind::Unavailable,
+        "nobody is at that address"
+    );
+    assert_eq!(proxy.requests().len(), 1);
 }

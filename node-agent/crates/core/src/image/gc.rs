@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use agent_snapshot::ChainId;
 use agent_types::{Digest, ImageId};
@@ -11,6 +12,9 @@ use super::records::RecordsError;
 use super::remove::InUse;
 use super::sync::blocking;
 use super::{Images, Inner};
+
+/// Age at which what was received of a blob is no longer kept for a resume.
+const STALE: Duration = Duration::from_secs(24 * 3600);
 
 /// What a collection has removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -108,7 +112,11 @@ impl Images {
 
     async fn unused_blobs(&self) -> Result<Vec<Digest>, CollectError> {
         let content = self.inner.content.clone();
-        let stored = blocking(move || content.list()).await?;
+        let stored = blocking(move || {
+            content.sweep_ingests(STALE)?;
+            content.list()
+        });
+        let stored = stored.await?;
         let used: HashSet<Digest> = {
             let catalog = self.inner.catalog();
             catalog
