@@ -35,7 +35,8 @@ pub(crate) fn shim(configured: Option<PathBuf>) -> anyhow::Result<PathBuf> {
 /// Returns the highest capability number of the running kernel.
 pub(crate) fn last_capability() -> anyhow::Result<u8> {
     let path = "/proc/sys/kernel/cap_last_cap";
-    let text = std::fs::read_to_string(path).with_context(|| format!("{path} could not be read"))?;
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("{path} could not be read"))?;
     text.trim()
         .parse()
         .with_context(|| format!("{path} is not a number"))

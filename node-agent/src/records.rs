@@ -77,8 +77,6 @@ impl NetworkLedger {
 impl Ledger for NetworkLedger {
     fn record(&self, changes: &HostChanges) -> Result<(), LedgerError> {
         let row = NetworkRow(changes.clone());
-        Ok(self
-            .0
-            .save_blocking(Durability::Unsynced, BUILT_IN, &row)?)
+        Ok(self.0.save_blocking(Durability::Unsynced, BUILT_IN, &row)?)
     }
 }

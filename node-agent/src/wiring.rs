@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use agent_api::server::Readiness;
 use agent_api::{Gate, Identity};
@@ -15,7 +16,7 @@ use agent_core::services::{Parts, Services};
 use agent_network::Network;
 use agent_shim_client::{Launcher, LauncherConfig};
 use agent_snapshot::Snapshots;
-use agent_store::Store;
+use agent_store::{OpenError, Store};
 use anyhow::Context;
 use tokio::sync::watch;
 use tokio_stream::wrappers::UnixListenerStream;
@@ -26,6 +27,12 @@ use crate::records::{NetworkLedger, StoredImages};
 use crate::socket::{self, Bound};
 use crate::{host, signals};
 
+/// How long an agent that is ending may hold the records.
+const HANDOVER: Duration = Duration::from_secs(5);
+
+/// How long clients may go on once the agent was told to stop.
+const DRAIN: Duration = Duration::from_secs(1);
+
 /// Serves until told to stop; containers go on.
 pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let paths = config.settings.paths.clone();
@@ -33,13 +40,15 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
         make_private(directory)?;
     }
     let boot_id = host::boot_id(&config.boot_id_file)?;
+    // The lock comes first: an agent that does not get it must not touch the other's sockets.
+    let store = Arc::new(open_store(&paths.root).await?);
     let bound: Vec<Bound> = config
         .listen
         .iter()
         .map(|path| socket::bind(path, config.socket_group.as_deref()))
         .collect::<Result<_, _>>()?;
     let identity = identity(&config);
-    let services = open(config, &boot_id).await?;
+    let services = open(config, store, &boot_id).await?;
     let (node, recovered) = recover(Arc::new(services), boot_id).await?;
     announce(&recovered);
     let housekeeping = tokio::spawn(gc::run(node.clone()));
@@ -75,7 +84,9 @@ fn identity(config: &Config) -> Identity {
     ];
     Identity {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        commit: option_env!("NODE_AGENT_COMMIT").unwrap_or_default().to_owned(),
+        commit: option_env!("NODE_AGENT_COMMIT")
+            .unwrap_or_default()
+            .to_owned(),
         host: uname.nodename().to_string_lossy().into_owned(),
         kernel: uname.release().to_string_lossy().into_owned(),
         os: host::operating_system(),
@@ -84,10 +95,22 @@ fn identity(config: &Config) -> Identity {
     }
 }
 
+/// Opens the records; waits for an agent that is just ending.
+async fn open_store(root: &Path) -> anyhow::Result<Store> {
+    let deadline = tokio::time::Instant::now() + HANDOVER;
+    loop {
+        match Store::open(root) {
+            Err(OpenError::Locked { .. }) if tokio::time::Instant::now() < deadline => {
+                tokio::time::sleep(HANDOVER / 100).await;
+            }
+            result => return Ok(result?),
+        }
+    }
+}
+
 /// Opens every mechanism.
-async fn open(config: Config, boot_id: &str) -> anyhow::Result<Services> {
+async fn open(config: Config, store: Arc<Store>, boot_id: &str) -> anyhow::Result<Services> {
     let paths = &config.settings.paths;
-    let store = Arc::new(Store::open(&paths.root)?);
     if let Some(aside) = store.set_aside() {
         tracing::error!(path = %aside.display(), "run records were damaged and set aside");
     }
@@ -160,7 +183,7 @@ async fn run(node: &Node, identity: Identity, bound: Vec<Bound>) -> anyhow::Resu
     stop.send_replace(true);
     let drained = async { while servers.join_next().await.is_some() {} };
     // Clients that stay connected, such as event readers, are cut off.
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(2), drained).await;
+    let _ = tokio::time::timeout(DRAIN, drained).await;
     for path in paths {
         // The next agent replaces it anyway.
         let _ = std::fs::remove_file(path);

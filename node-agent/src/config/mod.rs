@@ -84,7 +84,10 @@ fn check(raw: RawConfig) -> anyhow::Result<Config> {
     let mut problems = Vec::new();
     for (name, path) in [("root", &raw.root), ("state", &raw.state)] {
         if !path.is_absolute() {
-            problems.push(format!("{name}: {} is not an absolute path", path.display()));
+            problems.push(format!(
+                "{name}: {} is not an absolute path",
+                path.display()
+            ));
         }
     }
     let listen = listen(&raw.listen, &mut problems);
@@ -149,7 +152,9 @@ fn listen(urls: &[String], problems: &mut Vec<String>) -> Vec<PathBuf> {
     for url in urls {
         match url.strip_prefix("unix://") {
             Some(path) if path.starts_with('/') => paths.push(PathBuf::from(path)),
-            _ => problems.push(format!("listen: {url:?} is not unix:// and an absolute path")),
+            _ => problems.push(format!(
+                "listen: {url:?} is not unix:// and an absolute path"
+            )),
         }
     }
     paths

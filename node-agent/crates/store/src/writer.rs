@@ -22,10 +22,17 @@ pub(crate) struct Change {
 
 type Answer = Result<(), Arc<redb::Error>>;
 
+/// Who waits for a change.
+enum Waiter {
+    Task(oneshot::Sender<Answer>),
+    Thread(Sender<Answer>),
+    /// Nobody: a failure is logged here.
+    Nobody,
+}
+
 struct Queued {
     change: Change,
-    /// `None`: nobody waits, and a failure is logged here.
-    answer: Option<oneshot::Sender<Answer>>,
+    waiter: Waiter,
 }
 
 /// The writing side of a database.
@@ -58,38 +65,29 @@ impl Writer {
         Arc::clone(&self.database)
     }
 
-    fn enqueue(&self, change: Change) -> (oneshot::Receiver<Answer>, &'static str, String) {
-        let (answer, done) = oneshot::channel();
-        let (table, key) = (change.table, change.key.clone());
+    /// A closed queue drops the waiter, which the caller sees as [`SaveError::Closed`].
+    fn enqueue(&self, change: Change, waiter: Waiter) {
         if let Some(queue) = &self.queue {
-            // A closed queue drops `answer`, which the caller sees as `Closed`.
-            drop(queue.send(Queued {
-                change,
-                answer: Some(answer),
-            }));
+            drop(queue.send(Queued { change, waiter }));
         }
-        (done, table, key)
     }
 
     pub(crate) async fn apply(&self, change: Change) -> Result<(), SaveError> {
-        let (done, table, key) = self.enqueue(change);
+        let (waiter, done) = oneshot::channel();
+        let (table, key) = (change.table, change.key.clone());
+        self.enqueue(change, Waiter::Task(waiter));
         explain(done.await.ok(), table, key)
     }
 
     pub(crate) fn apply_later(&self, change: Change) {
-        if let Some(queue) = &self.queue {
-            let queued = Queued {
-                change,
-                answer: None,
-            };
-            // The queue is closed only once nobody can call this.
-            drop(queue.send(queued));
-        }
+        self.enqueue(change, Waiter::Nobody);
     }
 
     pub(crate) fn apply_blocking(&self, change: Change) -> Result<(), SaveError> {
-        let (done, table, key) = self.enqueue(change);
-        explain(done.blocking_recv().ok(), table, key)
+        let (waiter, done) = channel();
+        let (table, key) = (change.table, change.key.clone());
+        self.enqueue(change, Waiter::Thread(waiter));
+        explain(done.recv().ok(), table, key)
     }
 }
 
@@ -123,13 +121,14 @@ fn run(database: &Database, incoming: &Receiver<Queued>) {
         }
         let result = commit(database, &batch).map_err(Arc::new);
         for queued in batch {
-            match (queued.answer, &result) {
+            match (queued.waiter, &result) {
                 // A caller that went away does not need the answer.
-                (Some(answer), _) => drop(answer.send(result.clone())),
-                (None, Err(error)) => {
+                (Waiter::Task(waiter), _) => drop(waiter.send(result.clone())),
+                (Waiter::Thread(waiter), _) => drop(waiter.send(result.clone())),
+                (Waiter::Nobody, Err(error)) => {
                     tracing::error!(table = queued.change.table, key = queued.change.key, error = %error, "record not written");
                 }
-                (None, Ok(())) => {}
+                (Waiter::Nobody, Ok(())) => {}
             }
         }
     }

@@ -205,6 +205,10 @@ async fn prepare_only(
     let made = Arc::clone(record);
     blocking(move || -> Result<Made, StepError> {
         build(&services, &sandbox, &made)?;
+        if !made.spec.log.path.is_empty() {
+            // Clients follow the log before there is a line in it.
+            log::create(&log_directory(&services, &sandbox), &made.spec.log.path)?;
+        }
         services
             .snapshots
             .prepare(&SnapshotKey::from(&made.id), made.chain.as_ref())?;
@@ -389,8 +393,8 @@ fn volumes(record: &ContainerRecord) -> Result<Vec<VolumeMount>, SpecError> {
         if *create && !path.exists() {
             std::fs::create_dir_all(path).map_err(failed)?;
         }
-        let copy = agent_sys::mount::copy_of_path(path, agent_sys::mount::Depth::Tree)
-            .map_err(failed)?;
+        let copy =
+            agent_sys::mount::copy_of_path(path, agent_sys::mount::Depth::Tree).map_err(failed)?;
         taken.push(VolumeMount {
             destination: mount.destination.clone(),
             mount: copy,

@@ -31,9 +31,8 @@ fn one(device: &DeviceSpec) -> Result<Vec<DevicePlan>, SpecError> {
     };
     let metadata = std::fs::metadata(&device.host_path).map_err(failed)?;
     if !metadata.is_dir() {
-        let plan = plan(&metadata, device.container_path.clone(), &device.access).ok_or_else(
-            || failed(std::io::Error::from(std::io::ErrorKind::InvalidInput)),
-        )?;
+        let plan = plan(&metadata, device.container_path.clone(), &device.access)
+            .ok_or_else(|| failed(std::io::Error::from(std::io::ErrorKind::InvalidInput)))?;
         return Ok(vec![plan]);
     }
     let mut below = Vec::new();
@@ -61,7 +60,10 @@ fn walk(directory: &Path, found: &mut Vec<DevicePlan>) {
             continue;
         };
         if metadata.is_dir() {
-            let skip = entry.file_name().to_str().is_some_and(|name| SKIPPED.contains(&name));
+            let skip = entry
+                .file_name()
+                .to_str()
+                .is_some_and(|name| SKIPPED.contains(&name));
             if !skip {
                 walk(&path, found);
             }
@@ -110,7 +112,10 @@ mod tests {
             panic!("{found:?}");
         };
         assert_eq!((null.kind, null.major, null.minor), ('c', 1, 3));
-        assert_eq!((null.path.as_str(), null.access.as_str()), ("/dev/thing", "r"));
+        assert_eq!(
+            (null.path.as_str(), null.access.as_str()),
+            ("/dev/thing", "r")
+        );
     }
 
     #[test]

@@ -9,9 +9,7 @@ use rustix::io::Errno;
 use super::error::{SpecError, StepError};
 
 /// Flags of a directory that is only walked through.
-const DIRECTORY: OFlags = OFlags::PATH
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::CLOEXEC);
+const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// Checks that `path` is made of plain names only, so that it cannot leave its directory.
 pub(crate) fn check(path: &str) -> Result<(), SpecError> {
@@ -72,6 +70,18 @@ pub(crate) fn open(base: &Path, relative: &str) -> Result<Place, StepError> {
     })
 }
 
+/// Makes an empty log, or leaves one that is there alone; blocking.
+pub(crate) fn create(base: &Path, relative: &str) -> Result<(), StepError> {
+    let place = open(base, relative)?;
+    let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(&place.directory, &place.file_name, flags, Mode::from(0o640))
+        .map(drop)
+        .map_err(|error| StepError::Path {
+            path: base.join(relative),
+            source: error.into(),
+        })
+}
+
 /// Returns the absolute path of a log.
 pub(crate) fn absolute(base: &Path, relative: &str) -> Option<PathBuf> {
     (!relative.is_empty()).then(|| base.join(relative))
@@ -86,7 +96,14 @@ mod tests {
         for good in ["0.log", "main/0.log", ""] {
             assert!(check(good).is_ok(), "{good}");
         }
-        for bad in ["../0.log", "/etc/passwd", "a/../../b", "./x", "dir/", "a\0b"] {
+        for bad in [
+            "../0.log",
+            "/etc/passwd",
+            "a/../../b",
+            "./x",
+            "dir/",
+            "a\0b",
+        ] {
             assert!(check(bad).is_err(), "{bad:?}");
         }
     }

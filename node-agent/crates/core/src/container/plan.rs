@@ -107,23 +107,19 @@ fn mounts(record: &ContainerRecord, directory: &Path) -> Vec<MountPlan> {
             propagation: Propagation::Private,
         })
         .collect();
-    mounts.extend(spec.mounts.iter().map(|mount| {
-        MountPlan {
-            destination: mount.destination.clone(),
-            source: match &mount.source {
-                MountSource::Bind { path, .. } => {
-                    PlanSource::Bind(path.to_string_lossy().into_owned())
-                }
-                MountSource::Tmpfs { size, mode } => PlanSource::Tmpfs {
-                    size: *size,
-                    mode: *mode,
-                    options: Vec::new(),
-                },
+    mounts.extend(spec.mounts.iter().map(|mount| MountPlan {
+        destination: mount.destination.clone(),
+        source: match &mount.source {
+            MountSource::Bind { path, .. } => PlanSource::Bind(path.to_string_lossy().into_owned()),
+            MountSource::Tmpfs { size, mode } => PlanSource::Tmpfs {
+                size: *size,
+                mode: *mode,
+                options: Vec::new(),
             },
-            readonly: mount.readonly,
-            recursive_readonly: mount.recursive_readonly,
-            propagation: mount.propagation,
-        }
+        },
+        readonly: mount.readonly,
+        recursive_readonly: mount.recursive_readonly,
+        propagation: mount.propagation,
     }));
     mounts
 }

@@ -7,10 +7,10 @@ use agent_types::{Owner, SnapshotKey};
 
 use super::error::{RemoveError, RemoveStepError};
 use super::spec::{ContainerRecord, ContainerStateRecord};
+use crate::sandbox::Live;
 use crate::sandbox::create::durability;
 use crate::sandbox::spec::SandboxRecord;
 use crate::sandbox::stop::remove_container_cgroup;
-use crate::sandbox::Live;
 use crate::services::{Services, blocking};
 use crate::shim;
 

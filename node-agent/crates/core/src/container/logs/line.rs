@@ -126,7 +126,10 @@ mod tests {
         assert_eq!(whole.stream, Stream::Stdout);
         assert_eq!(whole.data, b"hello  world\n");
         let part = parse(b"2024-02-29T12:00:00Z stderr P x").unwrap();
-        assert_eq!((part.stream, part.data.as_slice()), (Stream::Stderr, &b"x"[..]));
+        assert_eq!(
+            (part.stream, part.data.as_slice()),
+            (Stream::Stderr, &b"x"[..])
+        );
         assert_eq!(part.time, Timestamp(1_709_208_000_000_000_000));
     }
 

@@ -54,7 +54,9 @@ async fn read_all(
     };
     let history = {
         let path = path.to_owned();
-        blocking(move || open_all(&path)).await.map_err(std::io::Error::other)??
+        blocking(move || open_all(&path))
+            .await
+            .map_err(std::io::Error::other)??
     };
     let mut filter = Filter::new(options);
     let mut file = Source::default();
@@ -273,7 +275,10 @@ impl Watch {
             | inotify::WatchFlags::CREATE
             | inotify::WatchFlags::MOVED_TO;
         inotify::add_watch(&fd, directory, events)?;
-        #[expect(deprecated, reason = "the safe constructor; an OwnedFd never changes its descriptor")]
+        #[expect(
+            deprecated,
+            reason = "the safe constructor; an OwnedFd never changes its descriptor"
+        )]
         let fd = AsyncFd::new(fd)?;
         Ok(Self(fd))
     }
