@@ -17,7 +17,7 @@ use crate::request::ResolvedUser;
 
 /// How long a process under construction may be silent.
 const PATIENCE: Timespec = Timespec {
-    tv_sec: 60,
+    tv_sec: 30,
     tv_nsec: 0,
 };
 
@@ -49,7 +49,7 @@ pub enum ChannelError {
     #[error("the process ended without a report")]
     Closed,
     /// The process hangs; it was killed.
-    #[error("the process did not answer for 60 s")]
+    #[error("the process did not answer for 30 s")]
     Silent,
     /// The message is none that a process of ours sends.
     #[error("the process sent a malformed message")]

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::Case;
 use crate::fixture::{Fixture, bind, detached};
+use crate::session::Session;
 
 pub(crate) const CASES: &[Case] = &[
     ("masked_paths_are_empty", masked),
@@ -25,6 +26,7 @@ pub(crate) const CASES: &[Case] = &[
     ("files_of_the_state_directory_are_bound_by_path", by_path),
     ("containers_share_their_sandboxs_shm", shm),
     ("nothing_of_the_host_is_mounted", host),
+    ("nothing_of_a_callers_stacked_root_is_left", stacked),
     ("an_unknown_option_is_refused_with_its_name", unknown),
 ];
 
@@ -275,4 +277,31 @@ fn unknown() {
     let mount = json!({"destination": "/x", "type": "bind", "source": "/etc", "options": ["bind", "bogus"]});
     let error = fixture.container().mount(mount).refusal();
     assert!(error.to_string().contains("bogus"), "{error}");
+}
+
+/// A mount over the caller's root once stayed on top of the container's, where `/..` and exec sessions found it.
+fn stacked() {
+    let fixture = Fixture::new();
+    crate::fixture::own_mounts();
+    let none = rustix::mount::MountFlags::empty();
+    for _ in 0..3 {
+        rustix::mount::mount("tmpfs", "/", "tmpfs", none, None).unwrap();
+    }
+    let script = "ls -d /../bin/busybox; grep -c ' / / ' /proc/self/mountinfo; echo end";
+    let reaper = crate::fixture::reaper(&fixture);
+    for pid in [
+        agent_runtime::PidMode::New,
+        agent_runtime::PidMode::Join(&reaper),
+    ] {
+        let mut container = fixture.container().shell(&format!("{script}; sleep 60"));
+        container.pid = pid;
+        let mut running = container.start().unwrap();
+        let seen = [(); 3].map(|()| running.line());
+        assert_eq!(seen, ["/../bin/busybox", "1", "end"]);
+        let session = Session::new(&fixture, &running, &["/bin/sh", "-c", script]);
+        assert_eq!(session.output(), "/../bin/busybox\n1\nend\n");
+        running.kill();
+    }
+    rustix::process::pidfd_send_signal(&reaper.pidfd, rustix::process::Signal::KILL).unwrap();
+    crate::fixture::exit_code(&reaper.pidfd);
 }
