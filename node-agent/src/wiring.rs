@@ -1,11 +1,11 @@
 //! The composition: opens every mechanism, recovers, serves, stops.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use agent_api::server::Readiness;
-use agent_api::{Gate, Identity};
+use agent_api::{Gate, Identity, Reporter, ServingStatus};
 use agent_cgroup::CgroupTree;
 use agent_content::ContentStore;
 use agent_core::gc;
@@ -18,7 +18,9 @@ use agent_shim_client::{Launcher, LauncherConfig};
 use agent_snapshot::Snapshots;
 use agent_store::{OpenError, Store};
 use anyhow::Context;
+use sd_notify::NotifyState;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
 
@@ -49,10 +51,13 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
         .collect::<Result<_, _>>()?;
     let identity = identity(&config);
     let services = open(config, store, &boot_id).await?;
-    let (node, recovered) = recover(Arc::new(services), boot_id).await?;
+    let node = Node::new(Arc::new(services));
+    let servers = Servers::start(&node, identity, bound).await;
+    let recovered = recover(&node, boot_id).await?;
     announce(&recovered);
-    let housekeeping = tokio::spawn(gc::run(node.clone()));
-    let result = run(&node, identity, bound).await;
+    servers.open().await;
+    let housekeeping = tokio::spawn(gc::run(node));
+    let result = servers.run().await;
     housekeeping.abort();
     tracing::info!("stopped, containers go on");
     result
@@ -156,37 +161,80 @@ async fn open(config: Config, store: Arc<Store>, boot_id: &str) -> anyhow::Resul
     ))
 }
 
-/// Serves on every socket until told to stop.
-async fn run(node: &Node, identity: Identity, bound: Vec<Bound>) -> anyhow::Result<()> {
-    let (_, readiness) = watch::channel(Readiness::Serving);
-    let (routes, _reporter) = agent_api::router(node, identity);
-    let (stop, stopping) = watch::channel(false);
-    let mut servers = tokio::task::JoinSet::new();
-    let mut paths = Vec::new();
-    for Bound { listener, path } in bound {
-        tracing::info!(path = %path.display(), "serving");
-        paths.push(path);
-        let mut stopping = stopping.clone();
-        let server = Server::builder()
-            .layer(Gate::new(readiness.clone()))
-            .add_routes(routes.clone())
-            .serve_with_incoming_shutdown(UnixListenerStream::new(listener), async move {
-                // The sender lives until every server has ended.
-                let _ = stopping.wait_for(|stop| *stop).await;
-            });
-        servers.spawn(server);
+/// Tells systemd, where it started us.
+fn tell_systemd(state: &NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(std::slice::from_ref(state)) {
+        tracing::warn!(error = %error, "systemd was not told");
     }
-    tokio::select! {
-        told = signals::told_to_stop() => told?,
-        ended = servers.join_next() => if let Some(ended) = ended { ended?? },
+}
+
+/// The servers, one for each socket. Until [`Servers::open`] every call but those of health and
+/// reflection is answered with `UNAVAILABLE`.
+struct Servers {
+    running: JoinSet<Result<(), tonic::transport::Error>>,
+    readiness: watch::Sender<Readiness>,
+    reporter: Reporter,
+    stop: watch::Sender<bool>,
+    paths: Vec<PathBuf>,
+}
+
+impl Servers {
+    async fn start(node: &Node, identity: Identity, bound: Vec<Bound>) -> Self {
+        let (readiness, ready) = watch::channel(Readiness::Recovering);
+        let (routes, reporter) = agent_api::router(node, identity);
+        reporter
+            .set_service_status("", ServingStatus::NotServing)
+            .await;
+        let (stop, stopping) = watch::channel(false);
+        let mut running = JoinSet::new();
+        let mut paths = Vec::new();
+        for Bound { listener, path } in bound {
+            tracing::info!(path = %path.display(), "listening");
+            paths.push(path);
+            let mut stopping = stopping.clone();
+            let server = Server::builder()
+                .layer(Gate::new(ready.clone()))
+                .add_routes(routes.clone())
+                .serve_with_incoming_shutdown(UnixListenerStream::new(listener), async move {
+                    // The sender lives until every server has ended.
+                    let _ = stopping.wait_for(|stop| *stop).await;
+                });
+            running.spawn(server);
+        }
+        Self {
+            running,
+            readiness,
+            reporter,
+            stop,
+            paths,
+        }
     }
-    stop.send_replace(true);
-    let drained = async { while servers.join_next().await.is_some() {} };
-    // Clients that stay connected, such as event readers, are cut off.
-    let _ = tokio::time::timeout(DRAIN, drained).await;
-    for path in paths {
-        // The next agent replaces it anyway.
-        let _ = std::fs::remove_file(path);
+
+    /// Lets every call through.
+    async fn open(&self) {
+        self.readiness.send_replace(Readiness::Serving);
+        self.reporter
+            .set_service_status("", ServingStatus::Serving)
+            .await;
+        tracing::info!("serving");
+        tell_systemd(&NotifyState::Ready);
     }
-    Ok(())
+
+    /// Serves until told to stop.
+    async fn run(mut self) -> anyhow::Result<()> {
+        tokio::select! {
+            told = signals::told_to_stop() => told?,
+            ended = self.running.join_next() => if let Some(ended) = ended { ended?? },
+        }
+        tell_systemd(&NotifyState::Stopping);
+        self.stop.send_replace(true);
+        let drained = async { while self.running.join_next().await.is_some() {} };
+        // Clients that stay connected, such as event readers, are cut off.
+        let _ = tokio::time::timeout(DRAIN, drained).await;
+        for path in self.paths {
+            // The next agent replaces it anyway.
+            let _ = std::fs::remove_file(path);
+        }
+        Ok(())
+    }
 }

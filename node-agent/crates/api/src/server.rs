@@ -43,6 +43,8 @@ pub struct Identity {
     pub subnets: Vec<String>,
 }
 
+pub use tonic_health::ServingStatus;
+
 /// Tells health checks whether the node serves.
 pub type Reporter = tonic_health::server::HealthReporter;
 

@@ -21,10 +21,7 @@ pub(crate) fn of(error: &(impl Classify + 'static)) -> Status {
 }
 
 /// As [`of`], with the exit code that docker's client would end with.
-pub(crate) fn with_exit_code(
-    error: &(impl Classify + 'static),
-    exit_code: Option<i32>,
-) -> Status {
+pub(crate) fn with_exit_code(error: &(impl Classify + 'static), exit_code: Option<i32>) -> Status {
     let mut status = of(error);
     if let Some(exit_code) = exit_code {
         status

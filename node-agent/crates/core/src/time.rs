@@ -41,6 +41,9 @@ mod tests {
     fn system_times_become_nanoseconds() {
         let time = UNIX_EPOCH + Duration::new(3, 5);
         assert_eq!(Timestamp::from(time).nanos(), 3_000_000_005);
-        assert_eq!(Timestamp::from(UNIX_EPOCH - Duration::from_secs(1)).nanos(), 0);
+        assert_eq!(
+            Timestamp::from(UNIX_EPOCH - Duration::from_secs(1)).nanos(),
+            0
+        );
     }
 }

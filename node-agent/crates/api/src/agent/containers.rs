@@ -91,13 +91,11 @@ impl Agent {
                 .free_name()
                 .map_err(|error| Status::internal(error.to_string()));
         }
-        let valid = wanted
-            .parse::<agent_types::ContainerId>()
-            .map_err(|_| {
-                status::invalid(format!(
-                    "container name {wanted:?} has more than letters, digits, '_', '.' and '-'"
-                ))
-            });
+        let valid = wanted.parse::<agent_types::ContainerId>().map_err(|_| {
+            status::invalid(format!(
+                "container name {wanted:?} has more than letters, digits, '_', '.' and '-'"
+            ))
+        });
         valid.map(|_| wanted.to_owned())
     }
 
@@ -154,7 +152,9 @@ impl Containers for Agent {
         request: Request<agent::StopContainerRequest>,
     ) -> Answer<agent::StopContainerResponse> {
         let request = request.into_inner();
-        let grace = request.timeout.map(|seconds| Duration::from_secs(seconds.into()));
+        let grace = request
+            .timeout
+            .map(|seconds| Duration::from_secs(seconds.into()));
         let signal = match request.signal.as_str() {
             "" => None,
             text => Some(local::signal(text)?),

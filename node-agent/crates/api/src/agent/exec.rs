@@ -44,8 +44,8 @@ impl Agent {
             return Err(status::invalid("command is empty"));
         }
         let session = self.node.exec(OWNER, &start.container, spec(&start)).await;
-        let session = session
-            .map_err(|error| status::with_exit_code(&error, error.program_exit_code()))?;
+        let session =
+            session.map_err(|error| status::with_exit_code(&error, error.program_exit_code()))?;
         let (streams, control, end) = session.into_parts();
         let (outgoing, outputs) = mpsc::channel(AHEAD);
         // There is room: nothing was sent yet.

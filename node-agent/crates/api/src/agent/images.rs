@@ -162,7 +162,11 @@ impl Images for Agent {
             RemoveMode::Docker
         };
         let in_use = |id: &ImageId| self.node.image_in_use(id);
-        let removed = self.node.images().remove(&request.image, mode, &in_use).await;
+        let removed = self
+            .node
+            .images()
+            .remove(&request.image, mode, &in_use)
+            .await;
         let removed = removed.map_err(|error| status::of(&error))?;
         for id in &removed.deleted {
             self.tell_image(Action::Remove, id.to_string(), id);

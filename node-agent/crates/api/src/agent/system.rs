@@ -108,10 +108,7 @@ impl System for Agent {
 
     type EventsStream = Pin<Box<dyn Stream<Item = Result<agent::Event, Status>> + Send>>;
 
-    async fn events(
-        &self,
-        request: Request<agent::EventsRequest>,
-    ) -> Answer<Self::EventsStream> {
+    async fn events(&self, request: Request<agent::EventsRequest>) -> Answer<Self::EventsStream> {
         let kinds = request.into_inner().kinds;
         let mut heard = self.node.services().events.listen();
         let stream = async_stream::try_stream! {

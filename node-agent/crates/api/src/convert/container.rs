@@ -35,7 +35,9 @@ pub(crate) fn spec(
     if metadata.name.is_empty() {
         return Err(invalid("config.metadata.name is empty"));
     }
-    let image = config.image.ok_or_else(|| invalid("config.image is missing"))?;
+    let image = config
+        .image
+        .ok_or_else(|| invalid("config.image is missing"))?;
     if !config.cdi_devices.is_empty() {
         return Err(invalid("CDI devices are not supported by this node"));
     }
@@ -105,7 +107,9 @@ pub(crate) fn spec(
 fn refuse_unsupported(context: &cri::LinuxContainerSecurityContext) -> Result<(), Status> {
     let options = context.namespace_options.clone().unwrap_or_default();
     if options.pid() == cri::NamespaceMode::Target {
-        return Err(invalid("pid namespace mode TARGET is not supported by this node"));
+        return Err(invalid(
+            "pid namespace mode TARGET is not supported by this node",
+        ));
     }
     if let Some(selinux) = &context.selinux_options
         && !(selinux.user.is_empty()
@@ -204,8 +208,7 @@ fn read_profile(path: &str) -> Result<String, Status> {
 }
 
 fn mount(mount: cri::Mount) -> Result<MountSpec, Status> {
-    let refused =
-        |why: &str| invalid(format!("mount at {:?} {why}", mount.container_path));
+    let refused = |why: &str| invalid(format!("mount at {:?} {why}", mount.container_path));
     if mount.image.is_some() {
         return Err(refused("is of an image, which this node does not support"));
     }
@@ -213,7 +216,9 @@ fn mount(mount: cri::Mount) -> Result<MountSpec, Status> {
         return Err(refused("maps ids, which this node does not support"));
     }
     if !mount.mount_options.is_empty() {
-        return Err(refused("has mount options, which this node does not support"));
+        return Err(refused(
+            "has mount options, which this node does not support",
+        ));
     }
     if mount.selinux_relabel {
         // Without SELinux there is nothing to relabel, as every runtime has it.

@@ -132,9 +132,9 @@ pub(crate) fn passes(record: &ImageRecord, filter: &str) -> bool {
     if filter.is_empty() || record.id.to_string() == filter || record.id.0.hex() == filter {
         return true;
     }
-    filter.parse::<Reference>().is_ok_and(|wanted| {
-        record.references.contains(&wanted) || record.digests.contains(&wanted)
-    })
+    filter
+        .parse::<Reference>()
+        .is_ok_and(|wanted| record.references.contains(&wanted) || record.digests.contains(&wanted))
 }
 
 /// Returns a file system's use as CRI shows it.
@@ -142,9 +142,7 @@ pub(crate) fn usage(usage: &FsUsage, mountpoint: String) -> cri::FilesystemUsage
     cri::FilesystemUsage {
         timestamp: Timestamp::now().nanos(),
         fs_id: Some(cri::FilesystemIdentifier { mountpoint }),
-        used_bytes: Some(cri::UInt64Value {
-            value: usage.bytes,
-        }),
+        used_bytes: Some(cri::UInt64Value { value: usage.bytes }),
         inodes_used: Some(cri::UInt64Value {
             value: usage.inodes,
         }),

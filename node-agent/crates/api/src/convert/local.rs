@@ -68,11 +68,7 @@ fn sandbox(
     network: SandboxNetwork,
     settings: &Settings,
 ) -> Result<SandboxSpec, Status> {
-    let ports = spec
-        .ports
-        .iter()
-        .map(port)
-        .collect::<Result<Vec<_>, _>>()?;
+    let ports = spec.ports.iter().map(port).collect::<Result<Vec<_>, _>>()?;
     if network != SandboxNetwork::Bridge && !ports.is_empty() {
         return Err(invalid("ports can be published on the bridge network only"));
     }

@@ -27,9 +27,8 @@ pub(crate) fn limits(resources: cri::LinuxContainerResources) -> Limits {
 
 /// Returns limits as ContainerStatus shows them.
 pub(crate) fn shown(limits: &Limits, oom_score_adj: Option<i32>) -> cri::ContainerResources {
-    let signed = |value: Option<u64>| {
-        value.map_or(0, |value| i64::try_from(value).unwrap_or(i64::MAX))
-    };
+    let signed =
+        |value: Option<u64>| value.map_or(0, |value| i64::try_from(value).unwrap_or(i64::MAX));
     let linux = cri::LinuxContainerResources {
         cpu_period: signed(limits.cpu_period),
         cpu_quota: limits.cpu_quota.unwrap_or_default(),

@@ -21,9 +21,7 @@ pub(crate) fn spec(
     request: cri::RunPodSandboxRequest,
     shm_size: u64,
 ) -> Result<SandboxSpec, Status> {
-    let config = request
-        .config
-        .ok_or_else(|| invalid("config is missing"))?;
+    let config = request.config.ok_or_else(|| invalid("config is missing"))?;
     let metadata = config
         .metadata
         .ok_or_else(|| invalid("config.metadata is missing"))?;

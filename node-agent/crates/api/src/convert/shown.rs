@@ -126,9 +126,8 @@ fn spec(seen: &Seen) -> agent::ContainerSpec {
         NamespaceScope::Host => "host".to_owned(),
         NamespaceScope::Sandbox | NamespaceScope::Container => String::new(),
     };
-    let text = |(name, value): &(String, Vec<u8>)| {
-        format!("{name}={}", String::from_utf8_lossy(value))
-    };
+    let text =
+        |(name, value): &(String, Vec<u8>)| format!("{name}={}", String::from_utf8_lossy(value));
     agent::ContainerSpec {
         name: spec.metadata.name.clone(),
         image: spec.image.clone(),
@@ -218,7 +217,10 @@ fn env(image: &[String], own: impl Iterator<Item = String>) -> Vec<String> {
 fn resources(limits: &agent_cgroup::Limits) -> agent::Resources {
     let millis = match (limits.cpu_quota, limits.cpu_period) {
         (Some(quota), Some(period)) if quota > 0 && period > 0 => {
-            u64::try_from(quota).unwrap_or_default().saturating_mul(1000) / period
+            u64::try_from(quota)
+                .unwrap_or_default()
+                .saturating_mul(1000)
+                / period
         }
         _ => 0,
     };

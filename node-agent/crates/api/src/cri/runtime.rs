@@ -58,21 +58,27 @@ impl RuntimeService for Cri {
         &self,
         request: Request<cri::RunPodSandboxRequest>,
     ) -> Answer<cri::RunPodSandboxResponse> {
-        self.run_sandbox(request.into_inner()).await.map(Response::new)
+        self.run_sandbox(request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn stop_pod_sandbox(
         &self,
         request: Request<cri::StopPodSandboxRequest>,
     ) -> Answer<cri::StopPodSandboxResponse> {
-        self.stop_sandbox(request.into_inner()).await.map(Response::new)
+        self.stop_sandbox(request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn remove_pod_sandbox(
         &self,
         request: Request<cri::RemovePodSandboxRequest>,
     ) -> Answer<cri::RemovePodSandboxResponse> {
-        self.remove_sandbox(request.into_inner()).await.map(Response::new)
+        self.remove_sandbox(request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn pod_sandbox_status(
@@ -169,20 +175,16 @@ impl RuntimeService for Cri {
         &self,
         request: Request<cri::ExecSyncRequest>,
     ) -> Answer<cri::ExecSyncResponse> {
-        self.exec_sync_in(request.into_inner()).await.map(Response::new)
+        self.exec_sync_in(request.into_inner())
+            .await
+            .map(Response::new)
     }
 
-    async fn exec(
-        &self,
-        _request: Request<cri::ExecRequest>,
-    ) -> Answer<cri::ExecResponse> {
+    async fn exec(&self, _request: Request<cri::ExecRequest>) -> Answer<cri::ExecResponse> {
         Err(later("Exec"))
     }
 
-    async fn attach(
-        &self,
-        _request: Request<cri::AttachRequest>,
-    ) -> Answer<cri::AttachResponse> {
+    async fn attach(&self, _request: Request<cri::AttachRequest>) -> Answer<cri::AttachResponse> {
         Err(later("Attach"))
     }
 
@@ -247,10 +249,7 @@ impl RuntimeService for Cri {
         Err(later("UpdateRuntimeConfig"))
     }
 
-    async fn status(
-        &self,
-        request: Request<cri::StatusRequest>,
-    ) -> Answer<cri::StatusResponse> {
+    async fn status(&self, request: Request<cri::StatusRequest>) -> Answer<cri::StatusResponse> {
         let mut info = std::collections::HashMap::new();
         if request.get_ref().verbose {
             info.insert("time".to_owned(), Timestamp::now().nanos().to_string());

@@ -75,7 +75,7 @@ pub(crate) async fn create(
     let record = Arc::new(resolve(services, sandbox, id, spec).await?);
     let step = |source| CreateError::Step {
         id: record.id.clone(),
-        source,
+        source: Box::new(source),
     };
     let durability = durability(sandbox.spec.owner);
     services

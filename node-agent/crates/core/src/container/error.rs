@@ -73,7 +73,7 @@ pub enum CreateError {
         /// The container.
         id: ContainerId,
         /// The step.
-        source: StepError,
+        source: Box<StepError>,
     },
     /// The agent is going down.
     #[error(transparent)]

@@ -72,7 +72,8 @@ pub(crate) fn plan(
         last_capability: found.last_capability,
         no_new_privileges: switches.no_new_privileges,
         rlimits: spec.rlimits.clone(),
-        oom_score_adj: spec.oom_score_adj,
+        // Unsaid is not inherited: the shim is spared by the OOM killer, its containers are not.
+        oom_score_adj: Some(spec.oom_score_adj.unwrap_or_default()),
         namespaces: namespaces(&sandbox.spec),
         // The shim writes the sandbox's sysctls once, in the sandbox's namespaces.
         sysctls: BTreeMap::new(),

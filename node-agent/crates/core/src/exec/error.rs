@@ -126,9 +126,7 @@ impl Classify for ExecError {
             Self::NotRunning { .. } => ErrorKind::FailedPrecondition,
             Self::Spec { source, .. } => source.kind(),
             Self::Filter { source, .. } => source.kind(),
-            Self::Encode { .. } | Self::Random { .. } | Self::Stream { .. } => {
-                ErrorKind::Internal
-            }
+            Self::Encode { .. } | Self::Random { .. } | Self::Stream { .. } => ErrorKind::Internal,
             Self::Program { .. } => ErrorKind::InvalidArgument,
             Self::Shim { source, .. } => source.kind(),
             Self::TimedOut { .. } => ErrorKind::DeadlineExceeded,

@@ -90,8 +90,7 @@ pub(crate) async fn start(
         privileged: spec.privileged,
         last_capability: services.last_capability,
     };
-    let built =
-        agent_oci::process_for_exec(&target.template.process, &plan).map_err(&refused)?;
+    let built = agent_oci::process_for_exec(&target.template.process, &plan).map_err(&refused)?;
     let seccomp = if spec.privileged {
         None
     } else {

@@ -26,7 +26,7 @@ impl Classify for OpenImagesError {
 #[derive(Debug, thiserror::Error)]
 pub enum PullError {
     /// What the reference leads to could not be had.
-    #[error("image {reference} could not be resolved")]
+    #[error("image {reference} could not be pulled")]
     Resolve {
         /// The image.
         reference: String,

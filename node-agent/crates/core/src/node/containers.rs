@@ -17,8 +17,8 @@ use crate::container::{
     AttachError, CreateError, RemoveError, ReopenError, ResizeError, StartError, StopError,
     UpdateError,
 };
-use crate::exec::sync::ExecOutput;
 use crate::exec::session::{self, Session};
+use crate::exec::sync::ExecOutput;
 use crate::exec::{ExecError, ExecSpec, Target, sync};
 use crate::sandbox::actor::message::{Command, Message};
 use crate::sandbox::actor::{Removal, SandboxHandle};
@@ -59,11 +59,7 @@ impl Attaching {
 }
 
 impl Node {
-    pub(super) fn find(
-        &self,
-        owner: Owner,
-        text: &str,
-    ) -> Found<(ContainerId, SandboxHandle)> {
+    pub(super) fn find(&self, owner: Owner, text: &str) -> Found<(ContainerId, SandboxHandle)> {
         if owner == Owner::Local
             && let Some(handle) = self.index.local_by_name(text)
         {
@@ -358,12 +354,7 @@ impl Node {
     ///
     /// # Errors
     /// [`ExecError::Program`] when it could not be executed.
-    pub async fn exec(
-        &self,
-        owner: Owner,
-        id: &str,
-        spec: ExecSpec,
-    ) -> Result<Session, ExecError> {
+    pub async fn exec(&self, owner: Owner, id: &str, spec: ExecSpec) -> Result<Session, ExecError> {
         let target = self.target(owner, id)?;
         session::open(&self.services, &target, &spec).await
     }

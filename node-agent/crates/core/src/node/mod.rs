@@ -30,7 +30,9 @@ pub struct Node {
 }
 
 impl Node {
-    pub(crate) fn new(services: Arc<Services>) -> Self {
+    /// Returns a node that knows nobody yet; [`crate::recovery::recover`] tells it.
+    #[must_use]
+    pub fn new(services: Arc<Services>) -> Self {
         Self {
             services,
             index: Arc::new(Index::default()),

@@ -47,7 +47,7 @@ impl Node {
         let interrupted = || {
             Arc::new(RunError::Step {
                 id: id.clone(),
-                source: StepError::Interrupted(Interrupted),
+                source: Box::new(StepError::Interrupted(Interrupted)),
             })
         };
         ask(&handle, |reply| Command::WaitUp { reply })

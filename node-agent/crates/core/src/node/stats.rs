@@ -88,10 +88,7 @@ impl Node {
     }
 }
 
-fn measure(
-    services: &crate::services::Services,
-    seen: Seen,
-) -> Result<ContainerStats, StatsError> {
+fn measure(services: &crate::services::Services, seen: Seen) -> Result<ContainerStats, StatsError> {
     let record = &seen.container.record;
     let running = matches!(seen.container.state, ContainerState::Running { .. });
     let failed = |source| StatsError::Cgroup {
@@ -109,7 +106,10 @@ fn measure(
     } else {
         None
     };
-    let layer = services.snapshots.usage(&SnapshotKey::from(&record.id)).ok();
+    let layer = services
+        .snapshots
+        .usage(&SnapshotKey::from(&record.id))
+        .ok();
     Ok(ContainerStats {
         cgroup,
         layer,

@@ -13,7 +13,7 @@ mod strays;
 
 use std::sync::Arc;
 
-use agent_shim_client::{ConnectError, Ready, Shim, Events};
+use agent_shim_client::{ConnectError, Events, Ready, Shim};
 use agent_types::{Classify, ErrorKind, Owner};
 use futures_util::StreamExt;
 use futures_util::stream;
@@ -27,10 +27,10 @@ use crate::sandbox::actor::message::{Command, Message};
 use crate::sandbox::actor::{self, Adopted, Beginning};
 use crate::sandbox::create::Live;
 use crate::sandbox::recover::exit_reports;
+use crate::sandbox::remove;
 use crate::sandbox::spec::SandboxStateRecord;
 use crate::sandbox::state::SandboxPhase;
 use crate::sandbox::stop::{Owned, tear_down};
-use crate::sandbox::remove;
 use crate::services::{Interrupted, Services};
 
 pub use strays::{StraysRemoved, remove_strays};
@@ -93,22 +93,19 @@ pub struct Recovered {
     pub rebooted: bool,
 }
 
-/// Takes up the work of the run before, and returns the node.
+/// Takes up the work of the run before; until then the node knows nobody.
 ///
 /// # Errors
 /// When records or the network cannot be read at all. Single sandboxes never stop it.
-pub async fn recover(
-    services: Arc<Services>,
-    boot_id: String,
-) -> Result<(Node, Recovered), RecoverError> {
-    let node = Node::new(Arc::clone(&services));
-    let (known, rebooted) = records::load(&services, boot_id).await?;
+pub async fn recover(node: &Node, boot_id: String) -> Result<Recovered, RecoverError> {
+    let services = &node.services;
+    let (known, rebooted) = records::load(services, boot_id).await?;
     let mut recovered = Recovered {
         rebooted,
         ..Recovered::default()
     };
     let found: Vec<Found> = stream::iter(known)
-        .map(|known| look(&services, known, rebooted))
+        .map(|known| look(services, known, rebooted))
         .buffer_unordered(AT_ONCE)
         .collect()
         .await;
@@ -119,9 +116,9 @@ pub async fn recover(
         .collect();
     services.network.recover(&attachments).await?;
     for found in found {
-        take_up(&node, found, rebooted, &mut recovered).await;
+        take_up(node, found, rebooted, &mut recovered).await;
     }
-    Ok((node, recovered))
+    Ok(recovered)
 }
 
 /// A sandbox of the records, and its shim where that answers.
@@ -300,9 +297,7 @@ async fn rest(node: &Node, known: Known, rebooted: bool) {
             drop_container(services, &known.record, &container, None).await;
             continue;
         };
-        let exit = exits
-            .iter()
-            .find(|exit| exit.id == container.record.id);
+        let exit = exits.iter().find(|exit| exit.id == container.record.id);
         let survivor = classify::without_shim(&state.state, exit, owner, rebooted);
         containers.push(adopt(services, &known.record, container, survivor));
     }
@@ -310,9 +305,9 @@ async fn rest(node: &Node, known: Known, rebooted: bool) {
         .state
         .as_ref()
         .is_some_and(|state| state.phase != SandboxPhase::NotReady);
-    let unfinished = known.state.filter(|state| {
-        stood || state.attachment.is_some() || state.cgroup.is_some()
-    });
+    let unfinished = known
+        .state
+        .filter(|state| stood || state.attachment.is_some() || state.cgroup.is_some());
     let ends = unfinished.is_some();
     let beginning = Beginning::Resting {
         leftover: unfinished,

@@ -49,11 +49,9 @@ pub(super) async fn load(
             .records
             .first()
             .is_none_or(|(_, record)| record.boot_id != boot_id);
-        services.store.save_blocking(
-            Durability::Unsynced,
-            "boot",
-            &BootRecord { boot_id },
-        )?;
+        services
+            .store
+            .save_blocking(Durability::Unsynced, "boot", &BootRecord { boot_id })?;
         Ok((known, rebooted))
     })
     .await?
@@ -111,7 +109,11 @@ fn remove_orphan(services: &Services, id: &ContainerId) {
 /// Logs what could not be read, and returns the rest.
 fn report<T: Record>(loaded: Loaded<T>) -> Vec<(String, T)> {
     for (_, key) in &loaded.unreadable {
-        tracing::error!(table = T::TABLE, key, "record is damaged or of a newer version");
+        tracing::error!(
+            table = T::TABLE,
+            key,
+            "record is damaged or of a newer version"
+        );
     }
     loaded.records
 }

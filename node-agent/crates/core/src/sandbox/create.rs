@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use agent_cgroup::{CgroupPath, CgroupTree, MadeLevel, PodCgroup};
 use agent_network::{AttachSpec, Attachment, Guest, ModeSpec};
+use agent_seccomp::{Capabilities, Profile};
 use agent_shim_client::{
     CgroupDirectories, Events, LaunchSpec, Namespace, Network, Ready, SandboxPid, Shim,
 };
@@ -18,9 +19,7 @@ use agent_types::Owner;
 
 use super::error::{RunError, StepError};
 use super::files;
-use super::spec::{
-    NamespaceScope, SandboxNetwork, SandboxRecord, SandboxSpec, SandboxStateRecord,
-};
+use super::spec::{NamespaceScope, SandboxNetwork, SandboxRecord, SandboxSpec, SandboxStateRecord};
 use super::state::SandboxPhase;
 use super::stop::{Owned, tear_down};
 use crate::node::index::{Found, Index};
@@ -120,7 +119,7 @@ pub(crate) async fn bring_up(
 ) -> Result<(Live, Events), RunError> {
     let step = |source| RunError::Step {
         id: record.id.clone(),
-        source,
+        source: Box::new(source),
     };
     let sysctls = checked_sysctls(&record.spec).map_err(|source| RunError::Spec {
         name: record.spec.metadata.name.clone(),
@@ -196,18 +195,8 @@ async fn make(
     prepare_directory(&directory)?;
 
     let launch = launch_spec(record, &directory, sysctls, &joined);
-    let (cgroup, launched) = tokio::join!(
-        cgroup_and_files(services, record, owned, &directory),
-        services.launcher.launch(&launch)
-    );
-    if let Ok((shim, _)) = &launched {
-        owned.shim = Some(shim.clone());
-    }
-    if let Ok(cgroup) = &cgroup {
-        owned.cgroup = Some(cgroup.clone());
-    }
-    let cgroup = cgroup?;
-    let (shim, ready) = launched?;
+    let (shim, ready) = start_shim(services, record, launch, owned).await?;
+    let cgroup = owned.cgroup.clone().ok_or(Interrupted)?;
     let events = shim.events().ok_or(Interrupted)?;
 
     let Ready {
@@ -237,6 +226,34 @@ async fn make(
         cgroup,
     };
     Ok((live, events))
+}
+
+/// Makes the cgroup and the files beside the shim; whatever stands is noted in `owned`, also
+/// where the other part fails.
+async fn start_shim(
+    services: &Services,
+    record: &SandboxRecord,
+    mut launch: LaunchSpec,
+    owned: &mut Owned,
+) -> Result<(Shim, Ready), StepError> {
+    let cgroup = cgroup_and_files(services, record, owned, &launch.directory);
+    let launched = if let SandboxPid::Shared { .. } = launch.pid {
+        // The first process of the shared namespace lives in the pod's cgroup.
+        let cgroup = cgroup.await?;
+        owned.cgroup = Some(cgroup.clone());
+        launch.pid = shared_pid(services, cgroup).await?;
+        services.launcher.launch(&launch).await
+    } else {
+        let (cgroup, launched) = tokio::join!(cgroup, services.launcher.launch(&launch));
+        if let Ok((shim, _)) = &launched {
+            owned.shim = Some(shim.clone());
+        }
+        owned.cgroup = Some(cgroup?);
+        launched
+    };
+    let (shim, ready) = launched?;
+    owned.shim = Some(shim.clone());
+    Ok((shim, ready))
 }
 
 /// Writes what is about to be owned. The facts of a person's sandbox were written when its
@@ -278,12 +295,10 @@ async fn save_state(
 
 fn prepare_directory(directory: &Path) -> Result<(), StepError> {
     match std::fs::create_dir(directory) {
-        Err(source) if source.kind() != std::io::ErrorKind::AlreadyExists => {
-            Err(StepError::File {
-                path: directory.to_owned(),
-                source,
-            })
-        }
+        Err(source) if source.kind() != std::io::ErrorKind::AlreadyExists => Err(StepError::File {
+            path: directory.to_owned(),
+            source,
+        }),
         _ => Ok(()),
     }
 }
@@ -311,6 +326,26 @@ async fn cgroup_and_files(
     })
     .await??;
     made.ok_or(StepError::Interrupted(Interrupted))
+}
+
+/// Returns what the process that holds a shared PID namespace is confined to.
+async fn shared_pid(services: &Services, pod: PodCgroup) -> Result<SandboxPid, StepError> {
+    let tree = services.cgroups.clone();
+    let version = tree.version().number();
+    let profile = Profile::default_profile();
+    let seccomp = services.seccomp.get(&profile, Capabilities::from_bits(0))?;
+    let directories = blocking(move || match tree.open_cgroup(&pod.path)? {
+        Some(cgroup) => cgroup.attach_directories(),
+        None => Ok(Vec::new()),
+    })
+    .await??;
+    Ok(SandboxPid::Shared {
+        cgroup: CgroupDirectories {
+            version,
+            directories,
+        },
+        seccomp: seccomp.to_vec(),
+    })
 }
 
 fn launch_spec(
@@ -371,4 +406,3 @@ impl Live {
         }
     }
 }
-

@@ -70,7 +70,7 @@ pub enum RunError {
         /// The sandbox.
         id: SandboxId,
         /// The step.
-        source: StepError,
+        source: Box<StepError>,
     },
 }
 
@@ -97,6 +97,12 @@ pub enum StepError {
     /// A cgroup was not made.
     #[error(transparent)]
     Cgroup(#[from] agent_cgroup::CreateError),
+    /// The pod's cgroup could not be opened.
+    #[error(transparent)]
+    CgroupDirectory(#[from] agent_cgroup::CgroupError),
+    /// The seccomp filter was not compiled.
+    #[error(transparent)]
+    Seccomp(#[from] agent_seccomp::CompileError),
     /// No address or port was to be had.
     #[error(transparent)]
     Reserve(#[from] agent_network::ReserveError),
@@ -127,6 +133,8 @@ impl Classify for StepError {
         match self {
             Self::Save(source) => source.kind(),
             Self::Cgroup(source) => source.kind(),
+            Self::CgroupDirectory(source) => source.kind(),
+            Self::Seccomp(source) => source.kind(),
             Self::Reserve(source) => source.kind(),
             Self::Attach(source) => source.kind(),
             Self::Launch(source) => source.kind(),

@@ -104,7 +104,12 @@ mod tests {
     fn every_phase_answers_every_event() {
         let table: Vec<Vec<Option<P>>> = PHASES
             .iter()
-            .map(|phase| EVENTS.iter().map(|event| phase.after(*event).ok()).collect())
+            .map(|phase| {
+                EVENTS
+                    .iter()
+                    .map(|event| phase.after(*event).ok())
+                    .collect()
+            })
             .collect();
         assert_eq!(
             table,

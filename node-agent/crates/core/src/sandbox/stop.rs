@@ -53,7 +53,8 @@ pub(crate) async fn tear_down(
             source,
         });
     }
-    if let Err(failure) = remove_cgroups(services, record, owned.cgroup.clone(), owned.containers).await
+    if let Err(failure) =
+        remove_cgroups(services, record, owned.cgroup.clone(), owned.containers).await
     {
         failures.push(failure);
     }
@@ -157,7 +158,7 @@ pub(crate) async fn kill_containers(services: &Services, containers: Vec<CgroupP
         }
     };
     // When the agent is going down the next one does it.
-    drop(blocking(kill).await);
+    let _ = blocking(kill).await;
 }
 
 /// Kills what is left in a container's cgroup and removes it; blocking.

@@ -431,7 +431,8 @@ impl Actor {
                 let id = id.clone();
                 tokio::spawn(async move {
                     let result = live.shim.attach(&id, streams).await;
-                    let result = result.map_err(|source| Arc::new(AttachError::Shim { id, source }));
+                    let result =
+                        result.map_err(|source| Arc::new(AttachError::Shim { id, source }));
                     drop(reply.send(result));
                 });
             }

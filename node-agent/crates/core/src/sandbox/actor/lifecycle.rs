@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use agent_shim_client::{ExitReport, Events};
+use agent_shim_client::{Events, ExitReport};
 use agent_store::Durability;
 
 use super::Actor;

@@ -16,7 +16,7 @@ mod start;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use agent_shim_client::{ShimEvent, Events};
+use agent_shim_client::{Events, ShimEvent};
 use agent_types::{ContainerId, Owner};
 use tokio::sync::{mpsc, watch};
 

@@ -96,7 +96,10 @@ impl Actor {
             }
             Err(error) => {
                 if let StartError::Program { source, .. } = &error {
-                    self.end(id, start_failure(agent_telemetry::chain(source).to_string()));
+                    self.end(
+                        id,
+                        start_failure(agent_telemetry::chain(source).to_string()),
+                    );
                 }
                 self.publish();
                 answer(&mut waiters, &Err(Arc::new(error)));
@@ -228,8 +231,7 @@ impl Actor {
         for id in ids {
             let remove = self.slots.get(&id).is_some_and(|slot| {
                 let ended = matches!(slot.state, ContainerState::Exited(_));
-                !slot.remove_waiters.is_empty()
-                    || (ended && slot.record.spec.switches.auto_remove)
+                !slot.remove_waiters.is_empty() || (ended && slot.record.spec.switches.auto_remove)
             });
             if remove {
                 self.clean_container(&id);
@@ -322,7 +324,7 @@ impl LocalStart {
                 id: id.clone(),
                 source: Box::new(CreateError::Step {
                     id: id.clone(),
-                    source,
+                    source: Box::new(source),
                 }),
             })?;
         for (streams, reply) in attaches {
@@ -336,4 +338,3 @@ impl LocalStart {
         Ok((made, started_at))
     }
 }
-
