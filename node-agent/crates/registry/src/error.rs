@@ -236,7 +236,7 @@ pub enum TokenError {
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
     /// The registry did not give it.
-    #[error("{what} could not be fetched")]
+    #[error("manifest of {what} could not be fetched")]
     Request {
         /// The reference asked for.
         what: String,
@@ -244,7 +244,7 @@ pub enum ManifestError {
         source: RequestError,
     },
     /// Its bytes are not what their name says.
-    #[error("{what} is corrupt: its bytes hash to {actual}, not {expected}")]
+    #[error("manifest of {what} is corrupt: its bytes hash to {actual}, not {expected}")]
     Digest {
         /// The reference asked for.
         what: String,
@@ -254,7 +254,7 @@ pub enum ManifestError {
         actual: Digest,
     },
     /// It breaks the format.
-    #[error("{what} is not acceptable")]
+    #[error("manifest of {what} is not acceptable")]
     Document {
         /// The reference asked for.
         what: String,
