@@ -1,6 +1,7 @@
 //! A CRI client: both services over one unix socket, and the calls tests make most.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use hyper_util::rt::TokioIo;
@@ -21,10 +22,14 @@ use tower::service_fn;
 /// The kubelet's own bound, and the agent's.
 const MESSAGE_SIZE: usize = 16 << 20;
 
+/// How long a call may take, so that one that hangs is told by its name.
+const PATIENCE: Duration = Duration::from_secs(100);
+
 /// Opens a gRPC channel to a unix socket.
 pub async fn channel(socket: &Path) -> Result<Channel> {
     let path: PathBuf = socket.to_owned();
     Endpoint::from_static("http://localhost")
+        .timeout(PATIENCE)
         .connect_with_connector(service_fn(move |_: Uri| {
             let path = path.clone();
             async move { UnixStream::connect(path).await.map(TokioIo::new) }

@@ -75,7 +75,7 @@ impl Slot {
         ];
         BTreeMap::from([
             ("cgroup", vec![format!("parent = \"/{}\"", names.cgroup)]),
-            ("log", vec!["level = \"debug\"".to_owned()]),
+            ("log", vec!["level = \"debug,h2=warn,hyper=warn,hyper_util=warn,reqwest=warn,tower=warn,tonic=warn\"".to_owned()]),
             ("network", network),
         ])
     }
