@@ -128,7 +128,7 @@ async fn resolve(
     let name = spec.metadata.name.clone();
     let refused = |source| CreateError::Spec {
         name: name.clone(),
-        source,
+        source: Box::new(source),
     };
     check(services, sandbox, &spec).map_err(&refused)?;
     let image = services
@@ -144,7 +144,7 @@ async fn resolve(
         .await
         .map_err(|source| CreateError::Layers {
             name: name.clone(),
-            source,
+            source: Box::new(source),
         })?;
     let cgroup = services
         .cgroups

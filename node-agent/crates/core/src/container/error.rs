@@ -49,7 +49,7 @@ pub enum CreateError {
         /// The container's name.
         name: String,
         /// Why.
-        source: crate::image::EnsureError,
+        source: Box<crate::image::EnsureError>,
     },
     /// Something asked for is not valid.
     #[error("container {name:?} is not valid")]
@@ -57,7 +57,7 @@ pub enum CreateError {
         /// The container's name.
         name: String,
         /// What.
-        source: SpecError,
+        source: Box<SpecError>,
     },
     /// No random bytes for an id.
     #[error("container {name:?} could not be given an id")]

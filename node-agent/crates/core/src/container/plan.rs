@@ -12,9 +12,6 @@ use super::spec::{ContainerRecord, MountSource};
 use crate::sandbox::files;
 use crate::sandbox::spec::{NamespaceScope, SandboxNetwork, SandboxRecord, SandboxSpec};
 
-/// Where the shared memory of a sandbox appears.
-pub(crate) const SHM: &str = "/dev/shm";
-
 /// Returns the namespaces of a sandbox's containers.
 pub(crate) fn namespaces(spec: &SandboxSpec) -> Namespaces {
     let scope = |scope| match scope {
