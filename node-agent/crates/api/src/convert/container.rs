@@ -26,15 +26,14 @@ const MAX_PROFILE: u64 = 1 << 20;
 
 /// Returns what a CreateContainer request asks for.
 pub(crate) fn spec(
-    config: cri::ContainerConfig,
+    mut config: cri::ContainerConfig,
     stop_timeout: Duration,
 ) -> Result<ContainerSpec, Status> {
-    let metadata = config
-        .metadata
-        .ok_or_else(|| invalid("config.metadata is missing"))?;
-    if metadata.name.is_empty() {
-        return Err(invalid("config.metadata.name is empty"));
-    }
+    let metadata = named(config.metadata.take())?;
+    let linux = config.linux.take().unwrap_or_default();
+    let context = linux.security_context.unwrap_or_default();
+    refuse_unsupported(&context)?;
+    let switches = switches(&config, &context);
     let image = config
         .image
         .ok_or_else(|| invalid("config.image is missing"))?;
@@ -42,28 +41,11 @@ pub(crate) fn spec(
         return Err(invalid("CDI devices are not supported by this node"));
     }
     let stop_signal = signal(config.stop_signal)?;
-    let linux = config.linux.unwrap_or_default();
     let resources = linux.resources.unwrap_or_default();
     let oom_score_adj = i32::try_from(resources.oom_score_adj)
         .map_err(|_| invalid("oom_score_adj is out of range"))?;
-    let context = linux.security_context.unwrap_or_default();
-    refuse_unsupported(&context)?;
-    let switches = Switches {
-        terminal: config.tty,
-        stdin: config.stdin,
-        stdin_once: config.stdin_once,
-        privileged: context.privileged,
-        no_new_privileges: context.no_new_privs,
-        readonly_root: context.readonly_rootfs,
-        strict_groups: context.supplemental_groups_policy()
-            == cri::SupplementalGroupsPolicy::Strict,
-        auto_remove: false,
-    };
     Ok(ContainerSpec {
-        metadata: ContainerMetadata {
-            name: metadata.name,
-            attempt: metadata.attempt,
-        },
+        metadata,
         user_image: image.user_specified_image,
         image: image.image,
         entrypoint: (!config.command.is_empty()).then_some(config.command),
@@ -101,6 +83,34 @@ pub(crate) fn spec(
         stop_timeout,
         switches,
     })
+}
+
+fn named(metadata: Option<cri::ContainerMetadata>) -> Result<ContainerMetadata, Status> {
+    let metadata = metadata.ok_or_else(|| invalid("config.metadata is missing"))?;
+    if metadata.name.is_empty() {
+        return Err(invalid("config.metadata.name is empty"));
+    }
+    Ok(ContainerMetadata {
+        name: metadata.name,
+        attempt: metadata.attempt,
+    })
+}
+
+fn switches(
+    config: &cri::ContainerConfig,
+    context: &cri::LinuxContainerSecurityContext,
+) -> Switches {
+    Switches {
+        terminal: config.tty,
+        stdin: config.stdin,
+        stdin_once: config.stdin_once,
+        privileged: context.privileged,
+        no_new_privileges: context.no_new_privs,
+        readonly_root: context.readonly_rootfs,
+        strict_groups: context.supplemental_groups_policy()
+            == cri::SupplementalGroupsPolicy::Strict,
+        auto_remove: false,
+    }
 }
 
 /// Refuses what this node does not do yet, rather than leaving it out.

@@ -163,10 +163,8 @@ fn container(
     let env = spec.env.iter().map(|text| variable(text)).collect();
     let mounts = spec.mounts.iter().map(mount).collect::<Result<_, _>>()?;
     let supplemental_groups = groups(&spec.group_add)?;
-    let stop_signal = match spec.stop_signal.as_str() {
-        "" => None,
-        text => Some(signal(text)?),
-    };
+    let stop_signal = given(spec.stop_signal);
+    let stop_signal = stop_signal.map(|text| signal(&text)).transpose()?;
     let switches = Switches {
         terminal: spec.terminal,
         stdin: spec.stdin,

@@ -262,7 +262,7 @@ pub(crate) fn status_response(view: &SandboxView, verbose: bool) -> cri::PodSand
         containers_statuses: view
             .containers
             .iter()
-            .map(|container| super::container::status(container))
+            .map(super::container::status)
             .collect(),
         timestamp: Timestamp::now().nanos(),
     }

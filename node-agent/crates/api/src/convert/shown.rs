@@ -120,12 +120,6 @@ pub(crate) fn listed(seen: &Seen) -> agent::Container {
 fn spec(seen: &Seen) -> agent::ContainerSpec {
     let record = &seen.container.record;
     let spec = &record.spec;
-    let sandbox = &seen.sandbox.record.spec;
-    let (kind, network_container) = network(seen);
-    let host = |scope| match scope {
-        NamespaceScope::Host => "host".to_owned(),
-        NamespaceScope::Sandbox | NamespaceScope::Container => String::new(),
-    };
     let text =
         |(name, value): &(String, Vec<u8>)| format!("{name}={}", String::from_utf8_lossy(value));
     agent::ContainerSpec {
@@ -149,26 +143,50 @@ fn spec(seen: &Seen) -> agent::ContainerSpec {
             .user
             .clone()
             .unwrap_or_else(|| record.defaults.user.clone()),
-        hostname: match sandbox.hostname.as_str() {
-            "" => seen.sandbox.record.id.short().to_owned(),
-            name => name.to_owned(),
-        },
-        domainname: sandbox.domainname.clone(),
         labels: unordered(&spec.labels),
         mounts: spec.mounts.iter().map(mount).collect(),
         terminal: spec.switches.terminal,
-        terminal_size: None,
         stdin: spec.switches.stdin,
         stdin_once: spec.switches.stdin_once,
-        network: kind.into(),
-        network_container,
-        ports: sandbox.ports.iter().map(port).collect(),
         resources: Some(resources(&spec.limits)),
         read_only: spec.switches.readonly_root,
         privileged: spec.switches.privileged,
         cap_add: spec.capabilities.add.clone(),
         cap_drop: spec.capabilities.drop.clone(),
         security_opt: security(spec),
+        devices: spec.devices.iter().map(device).collect(),
+        ulimits: spec.rlimits.iter().map(ulimit).collect(),
+        stop_signal: record.stop_signal.to_string(),
+        stop_timeout: u32::try_from(spec.stop_timeout.as_secs()).ok(),
+        auto_remove: spec.switches.auto_remove,
+        group_add: spec
+            .supplemental_groups
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        oom_score_adj: spec.oom_score_adj,
+        exposed_ports: spec.exposed_ports.clone(),
+        ..sandbox_of(seen)
+    }
+}
+
+/// Returns what of a container's specification is its sandbox's.
+fn sandbox_of(seen: &Seen) -> agent::ContainerSpec {
+    let sandbox = &seen.sandbox.record.spec;
+    let (kind, network_container) = network(seen);
+    let host = |scope| match scope {
+        NamespaceScope::Host => "host".to_owned(),
+        NamespaceScope::Sandbox | NamespaceScope::Container => String::new(),
+    };
+    agent::ContainerSpec {
+        hostname: match sandbox.hostname.as_str() {
+            "" => seen.sandbox.record.id.short().to_owned(),
+            name => name.to_owned(),
+        },
+        domainname: sandbox.domainname.clone(),
+        network: kind.into(),
+        network_container,
+        ports: sandbox.ports.iter().map(port).collect(),
         dns_servers: sandbox
             .dns
             .servers
@@ -183,23 +201,11 @@ fn spec(seen: &Seen) -> agent::ContainerSpec {
             .flat_map(|(ip, names)| names.iter().map(move |name| format!("{name}:{ip}")))
             .collect(),
         sysctls: unordered(&sandbox.sysctls),
-        devices: spec.devices.iter().map(device).collect(),
-        ulimits: spec.rlimits.iter().map(ulimit).collect(),
         shm_size: sandbox.shm_size,
         pid_mode: host(sandbox.pid),
         ipc_mode: host(sandbox.ipc),
         uts_mode: host(sandbox.uts),
-        stop_signal: record.stop_signal.to_string(),
-        stop_timeout: u32::try_from(spec.stop_timeout.as_secs()).ok(),
-        auto_remove: spec.switches.auto_remove,
-        group_add: spec
-            .supplemental_groups
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
-        oom_score_adj: spec.oom_score_adj,
-        init: false,
-        exposed_ports: spec.exposed_ports.clone(),
+        ..agent::ContainerSpec::default()
     }
 }
 
