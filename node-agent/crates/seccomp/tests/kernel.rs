@@ -16,7 +16,10 @@ fn confined<T: Send + 'static>(
     what: impl FnOnce() -> T + Send + 'static,
 ) -> thread::Result<T> {
     let cache = Cache::new(KernelVersion::running());
-    let filter = cache.get(&Profile::default_profile(), Capabilities::from_bits(capabilities));
+    let filter = cache.get(
+        &Profile::default_profile(),
+        Capabilities::from_bits(capabilities),
+    );
     thread::spawn(move || {
         let filter = filter.map_err(|error| error.to_string());
         let loaded = filter.and_then(|filter| {
@@ -48,7 +51,10 @@ fn ordinary_work_goes_on_and_the_rest_is_refused() {
             ("AF_VSOCK", socket(40)),
             ("sethostname", rustix::system::sethostname(b"never")),
             ("mount", rustix::mount::mount_bind("/tmp", "/tmp")),
-            ("umount", rustix::mount::unmount("/nowhere", rustix::mount::UnmountFlags::empty())),
+            (
+                "umount",
+                rustix::mount::unmount("/nowhere", rustix::mount::UnmountFlags::empty()),
+            ),
         ];
         for (name, result) in forbidden {
             assert_eq!(result, Err(Errno::PERM), "{name}");
@@ -62,7 +68,11 @@ fn an_administrator_may_do_more() {
     let admin = DOCKERS | 1 << 21;
     let outcome = confined(admin, || {
         let gone = rustix::mount::unmount("/nowhere-at-all", rustix::mount::UnmountFlags::empty());
-        assert_eq!(gone, Err(Errno::NOENT), "the kernel was asked, not the filter");
+        assert_eq!(
+            gone,
+            Err(Errno::NOENT),
+            "the kernel was asked, not the filter"
+        );
         assert_eq!(socket(38), Err(Errno::PERM));
     });
     assert!(outcome.is_ok());
