@@ -9,6 +9,7 @@ pub mod heap;
 pub mod memfd;
 pub mod mount;
 pub mod netns;
+pub mod pivot;
 pub mod process;
 pub mod procfs;
 pub mod rootdir;

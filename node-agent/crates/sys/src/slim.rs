@@ -5,30 +5,37 @@
 //! at the same small price everywhere, and holds no mount of the host busy.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
-    OpenTreeFlags, UnmountFlags,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
 };
+
+use crate::pivot::{PivotError, pivot};
 
 /// Why a slim mount namespace could not be entered.
 #[derive(Debug, thiserror::Error)]
-#[error("slim mount namespace could not be entered: {step} of {path} failed", path = path.display())]
-pub struct SlimError {
-    /// The call that failed.
-    pub step: &'static str,
-    /// What it was about.
-    pub path: PathBuf,
-    /// What the kernel said.
-    pub source: io::Error,
+pub enum SlimError {
+    /// A call failed.
+    #[error("slim mount namespace could not be entered: {step} of {path} failed", path = path.display())]
+    Step {
+        /// The call that failed.
+        step: &'static str,
+        /// What it was about.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The host's root could not be exchanged for the slim one.
+    #[error("slim mount namespace could not be entered: its root was not made the only one")]
+    Pivot(#[source] PivotError),
 }
 
 fn failed(step: &'static str, path: &Path) -> impl FnOnce(Errno) -> SlimError {
-    move |errno| SlimError {
+    move |errno| SlimError::Step {
         step,
         path: path.to_owned(),
         source: errno.into(),
@@ -60,14 +67,10 @@ pub fn enter(kept: &[&Path]) -> Result<(), SlimError> {
     let procfs = new_procfs()?;
     let root_tree = clone_mount(root)?;
 
-    // Any directory serves as the place of the new root; pivot_root(".", ".") needs no other.
+    // Any directory serves as the place of the new root.
     let place = kept.first().copied().unwrap_or(Path::new("/proc"));
     attach(&root_tree, place)?;
-    rustix::process::fchdir(&root_tree).map_err(failed("entering", root))?;
-    rustix::process::pivot_root(".", ".").map_err(failed("pivot_root", root))?;
-    // The old root lies on top of the new one now; off with all its mounts.
-    rustix::mount::unmount(".", UnmountFlags::DETACH).map_err(failed("unmount", root))?;
-    rustix::process::chdir("/").map_err(failed("chdir", root))?;
+    pivot(root_tree.as_fd()).map_err(SlimError::Pivot)?;
 
     for (path, tree) in &clones {
         attach(tree, path)?;
@@ -77,7 +80,7 @@ pub fn enter(kept: &[&Path]) -> Result<(), SlimError> {
 
 /// Returns the mount points on the way from the root to `directory`, the root itself excepted.
 fn mount_points(directory: &Path) -> Result<Vec<PathBuf>, SlimError> {
-    let directory = std::fs::canonicalize(directory).map_err(|source| SlimError {
+    let directory = std::fs::canonicalize(directory).map_err(|source| SlimError::Step {
         step: "resolving",
         path: directory.to_owned(),
         source,

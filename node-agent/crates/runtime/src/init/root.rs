@@ -5,7 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use agent_sys::mount::{self, Change, Depth, FilesystemError, FilesystemOption, new_filesystem};
-use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags, statx};
+use agent_sys::pivot::PivotError;
+use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountAttrFlags, MountFlags, MountPropagationFlags, UnmountFlags};
 
 use super::Step;
@@ -198,34 +199,15 @@ fn layer_in_memory(base: &Path) -> Step<Writable> {
 
 /// Makes `root` the root of this mount namespace and lets go of everything else.
 pub(super) fn pivot(root: BorrowedFd<'_>) -> Step<()> {
-    let failed = |error| Failure::io("enter", "the container's root", error);
-    rustix::process::fchdir(root).map_err(failed)?;
-    rustix::process::pivot_root(".", ".").map_err(failed)?;
-    // The old root now lies on top of the new one, and on top of it whatever the caller had there. A mount that stayed would be
-    // what `/..` leads to, and the root of every exec session.
-    for _ in 0..STACK_CAP {
-        if mount_id(root)? == top_mount_id()? {
-            return rustix::process::chdir("/").map_err(failed);
+    agent_sys::pivot::pivot(root).map_err(|error| match error {
+        PivotError::Enter(source) => Failure::io("enter", "the container's root", source),
+        PivotError::Identify(source) => Failure::io("identify", "the mount of a root", source),
+        PivotError::Leave(source) => Failure::io("leave", "the caller's root", source),
+        PivotError::Stacked => {
+            let reason = "too many mounts lie over it";
+            Failure::invalid("leave", "the caller's root", reason)
         }
-        rustix::mount::unmount(".", UnmountFlags::DETACH)
-            .map_err(|error| Failure::io("leave", "the caller's root", error))?;
-    }
-    let reason = "too many mounts lie over it";
-    Err(Failure::invalid("leave", "the caller's root", reason))
-}
-
-/// Most mounts on top of each other over the caller's root.
-const STACK_CAP: usize = 64;
-
-/// Returns the id of the topmost mount over the root: a step up from the root goes nowhere, but ends on top.
-fn top_mount_id() -> Step<u64> {
-    mount_id(open_directory(Path::new("/.."))?.as_fd())
-}
-
-fn mount_id(file: BorrowedFd<'_>) -> Step<u64> {
-    let failed = |error| Failure::io("identify", "the mount of a root", error);
-    let found = statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).map_err(failed)?;
-    Ok(found.stx_mnt_id)
+    })
 }
 
 /// Returns an equal error: the kernel's number is all there is to one.
