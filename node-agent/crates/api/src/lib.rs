@@ -1,7 +1,7 @@
 //! The gRPC edge: CRI v1 for kubelets and `agent.v1` for people and automation.
 //!
 //! Owns: the translation between messages and the node's own types, and of errors to status
-//! codes ([`status`]). Does not: decide anything. Start reading at [`server`].
+//! codes (`status`). Does not: decide anything. Start reading at [`server`].
 #![forbid(unsafe_code)]
 
 mod agent;

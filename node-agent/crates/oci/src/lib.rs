@@ -8,7 +8,7 @@
 //! seccomp filters, or know any wire format. Image facts are an attacker's words here: they
 //! become arguments, environment, a directory and a user, and nothing else.
 //!
-//! Start reading at [`build`], then [`ContainerPlan`].
+//! Start reading at [`build()`], then [`ContainerPlan`].
 #![forbid(unsafe_code)]
 
 mod build;

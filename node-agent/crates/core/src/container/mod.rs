@@ -1,7 +1,7 @@
 //! Containers: what one is to be, its life, and the steps of making and removing one.
 //!
 //! Owns: specifications, records, the life cycle and the steps. Does not: own a container at run
-//! time; the sandbox's task does. Start reading at [`state`] and [`create`].
+//! time; the sandbox's task does. Start reading at [`state`] and `create`.
 
 pub(crate) mod create;
 mod devices;

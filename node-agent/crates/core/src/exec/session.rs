@@ -11,7 +11,7 @@ use crate::services::Services;
 
 /// A process, and the agent's ends of its streams.
 ///
-/// Its output must be read to the end, or given up with [`Session::drain`].
+/// Its output must be read to the end, or given up with [`Control::drain`].
 #[derive(Debug)]
 pub struct Session {
     /// Its streams; none of them blocks.

@@ -1,6 +1,6 @@
 //! Start-up: from records, shims and the boot id back to a node that serves.
 //!
-//! Owns: the order of recovery. Does not: decide what a state means; [`classify`] does, purely.
+//! Owns: the order of recovery. Does not: decide what a state means; `classify` does, purely.
 //!
 //! 1. Records are read. When the boot id changed, every process, namespace and link is gone.
 //! 2. Each sandbox's shim is asked what became of its containers, all side by side.

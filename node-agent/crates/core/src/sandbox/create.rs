@@ -1,7 +1,7 @@
 //! Making what a sandbox stands on: cgroup, shim with its namespaces, network, files.
 //!
 //! The ledger comes first: the state record that names the reservation and the cgroup is
-//! written before either is made, and [`tear_down`](super::stop::tear_down) undoes whatever of it stands.
+//! written before either is made, and [`tear_down`] undoes whatever of it stands.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};

@@ -1,6 +1,6 @@
 //! Reading a container's log back: the last lines, since when, and on as it grows.
 //!
-//! Owns: [`line`], the CRI log format as the shim writes it, and [`reader`], which follows a log
+//! Owns: [`mod@line`], the CRI log format as the shim writes it, and `reader`, which follows a log
 //! across rotations. Does not: write logs; the shim does.
 
 pub mod line;
