@@ -3,6 +3,7 @@
 //! [`Gate`] answers `UNAVAILABLE` until the node has recovered. Health and reflection answer at once.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use agent_core::node::Node;
@@ -17,6 +18,7 @@ use tonic::body::Body;
 use tonic::codegen::http::{Request, Response};
 use tonic::service::Routes;
 use tower::{Layer, Service};
+use tracing::Instrument;
 
 use crate::agent::Agent;
 use crate::cri::Cri;
@@ -94,7 +96,10 @@ pub enum Readiness {
     Serving,
 }
 
-/// Lets calls pass once the node serves.
+/// Numbers the calls, to tell them apart in the log.
+static REQUESTS: AtomicU64 = AtomicU64::new(1);
+
+/// Lets calls pass once the node serves, and gives each a span of its own.
 #[derive(Debug, Clone)]
 pub struct Gate(tokio::sync::watch::Receiver<Readiness>);
 
@@ -141,7 +146,12 @@ where
         let open = *self.readiness.borrow() == Readiness::Serving
             || request.uri().path().starts_with("/grpc.");
         if open {
-            Box::pin(self.inner.call(request))
+            let span = tracing::debug_span!(
+                "rpc",
+                rpc = request.uri().path(),
+                request_id = REQUESTS.fetch_add(1, Ordering::Relaxed)
+            );
+            Box::pin(self.inner.call(request).instrument(span))
         } else {
             let status = Status::unavailable("the agent is recovering");
             Box::pin(async move { Ok(status.into_http()) })

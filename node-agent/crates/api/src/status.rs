@@ -17,7 +17,14 @@ pub(crate) fn of(error: &(impl Classify + 'static)) -> Status {
         let end = message.floor_char_boundary(MAX_MESSAGE);
         message.truncate(end);
     }
-    Status::new(code(error.kind()), message)
+    let kind = error.kind();
+    if kind == ErrorKind::Internal {
+        // The caller is told too, but only the operator can act.
+        tracing::error!(error = message, "request failed");
+    } else {
+        tracing::debug!(error = message, "request refused");
+    }
+    Status::new(code(kind), message)
 }
 
 /// As [`of`], with the exit code that docker's client would end with.
