@@ -111,7 +111,7 @@ async fn what_cannot_be_pulled_is_told_apart() -> Result<()> {
     let missing = node.registry.reference("test/busybox:no-such-tag");
     assert_eq!(code(node.cri.pull(&missing).await), Some(Code::NotFound));
     assert_eq!(
-        code(node.cri.pull("UPPER/case:1").await),
+        code(node.cri.pull("127.0.0.1:5000/UPPER/case:1").await),
         Some(Code::InvalidArgument)
     );
     assert_eq!(code(node.cri.pull("").await), Some(Code::InvalidArgument));

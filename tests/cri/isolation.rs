@@ -320,6 +320,16 @@ async fn volumes_are_mounted_as_asked() -> Result<()> {
         node.shell_of(&sandbox, &file).await?,
         (0, "from the host\n".to_owned())
     );
+    // As other runtimes do, a directory that is not there is made.
+    let missing = node.agent.directory().join("made/by/the/agent");
+    let mut made = node.container_config("made", &["/bin/touch", "/new/file"]);
+    made.mounts = vec![Mount {
+        container_path: "/new".to_owned(),
+        host_path: missing.display().to_string(),
+        ..Mount::default()
+    }];
+    assert_eq!(node.shell_of(&sandbox, &made).await?, (0, String::new()));
+    assert!(missing.join("file").exists());
     let mut shared = node.container_config("shared", &["/bin/pause"]);
     shared.mounts = vec![Mount {
         propagation: MountPropagation::PropagationBidirectional.into(),

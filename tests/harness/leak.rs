@@ -57,13 +57,16 @@ impl Scope {
     #[must_use]
     pub fn of_sandboxes(&self, traces: &Traces, idle: &Traces) -> Traces {
         // Made with the first sandbox, and kept for the next.
-        let kept = [
-            format!("link {}", self.names.bridge),
-            format!("table inet {}", self.names.table),
-        ];
+        let bridge = format!("link {}", self.names.bridge);
         let shims = format!("/{}/_shims", self.names.cgroup);
-        let rest = traces.difference(idle).filter(|line| !kept.contains(line));
-        rest.filter(|line| !(line.starts_with("cgroup ") && line.ends_with(&shims)))
+        let kept = |line: &str| {
+            line == bridge
+                || line.starts_with("table ")
+                || line.starts_with("cgroup ") && line.ends_with(&shims)
+        };
+        traces
+            .difference(idle)
+            .filter(|line| !kept(line))
             .cloned()
             .collect()
     }
