@@ -1,17 +1,18 @@
 //! The configuration: a TOML file, the command line over it, checked as a whole.
 
+mod parts;
 mod raw;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use agent_cgroup::CgroupPath;
 use agent_core::image::ImagesConfig;
-use agent_core::services::{Paths, Settings};
+use agent_core::services::Settings;
 use anyhow::Context;
 
 use crate::cli::Cli;
+use parts::{log, network, registry, settings};
 use raw::RawConfig;
 
 /// Everything the node was told to be.
@@ -158,76 +159,6 @@ fn listen(urls: &[String], problems: &mut Vec<String>) -> Vec<PathBuf> {
         }
     }
     paths
-}
-
-fn network(raw: &raw::Network, problems: &mut Vec<String>) -> agent_network::Config {
-    let mut config = agent_network::Config {
-        bridge: raw.bridge.clone(),
-        table: raw.table.clone(),
-        ipv4_subnet: None,
-        ipv6_subnet: None,
-        mtu: (raw.mtu > 0).then_some(raw.mtu),
-        first_port: raw.port_range[0],
-        last_port: raw.port_range[1],
-        ..agent_network::Config::default()
-    };
-    for text in &raw.subnets {
-        if let (None, Ok(subnet)) = (config.ipv4_subnet, text.parse()) {
-            config.ipv4_subnet = Some(subnet);
-        } else if let (None, Ok(subnet)) = (config.ipv6_subnet, text.parse()) {
-            config.ipv6_subnet = Some(subnet);
-        } else {
-            problems.push(format!(
-                "network.subnets: {text:?} is no subnet, or the second of its family"
-            ));
-        }
-    }
-    if let Err(found) = config.check() {
-        problems.extend(found.0.iter().map(|problem| format!("network: {problem}")));
-    }
-    config
-}
-
-fn registry(raw: &raw::Images, problems: &mut Vec<String>) -> agent_registry::Config {
-    let mut config = agent_registry::Config {
-        proxies: agent_registry::Proxies::from_variables(|name| std::env::var(name).ok()),
-        ..agent_registry::Config::default()
-    };
-    for text in &raw.insecure_registries {
-        let parsed = keep("images.insecure_registries", text.parse(), problems);
-        config.plain_http.extend(parsed);
-    }
-    config
-}
-
-fn log(raw: &raw::Log, problems: &mut Vec<String>) -> agent_telemetry::Config {
-    let format = match raw.format.as_str() {
-        "json" => agent_telemetry::Format::Json,
-        "text" => agent_telemetry::Format::Text,
-        other => {
-            problems.push(format!("log.format: {other:?} is neither text nor json"));
-            agent_telemetry::Format::Text
-        }
-    };
-    agent_telemetry::Config {
-        filter: raw.level.clone(),
-        format,
-    }
-}
-
-fn settings(raw: &RawConfig) -> Settings {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    Settings {
-        paths: Paths {
-            root: raw.root.clone(),
-            state: raw.state.clone(),
-        },
-        stop_timeout: Duration::from_secs(raw.containers.stop_timeout_seconds),
-        log_max_bytes: raw.containers.log_max_bytes,
-        log_max_files: raw.containers.log_max_files,
-        shm_bytes: raw.containers.shm_bytes,
-        starts_at_once: cores + 1,
-    }
 }
 
 #[cfg(test)]

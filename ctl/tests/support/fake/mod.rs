@@ -2,6 +2,7 @@
 
 mod containers;
 mod images;
+mod process;
 mod streams;
 mod system;
 
@@ -14,88 +15,17 @@ use proto::agent::containers_server::ContainersServer;
 use proto::agent::images_server::ImagesServer;
 use proto::agent::system_server::SystemServer;
 use proto::agent::{
-    Container, ContainerSpec, ContainerState, Event, InspectContainerResponse,
-    InspectImageResponse, LogEntry, PullProgress, StreamKind,
+    ContainerSpec, Event, InspectContainerResponse, InspectImageResponse, PullProgress, StreamKind,
 };
 use tokio::net::UnixListener;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::{Code, Status};
 
+pub(crate) use process::{AttachEnd, Behaviour, FakeContainer};
+
 /// How long anything may take before a test fails.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
-
-/// What a container's process does.
-#[derive(Debug, Clone)]
-pub(crate) enum Behaviour {
-    /// Writes what it is to write and ends.
-    Ends(i32),
-    /// Writes its input back, and ends with it.
-    Echoes,
-    /// Runs until a signal ends it.
-    Waits,
-}
-
-/// What an attached client hears when the container has ended.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) enum AttachEnd {
-    #[default]
-    Code,
-    /// Nothing more.
-    Silence,
-    /// That the agent goes away.
-    Failure,
-}
-
-/// A container and its process.
-#[derive(Debug)]
-pub(crate) struct FakeContainer {
-    pub(crate) answer: InspectContainerResponse,
-    pub(crate) behaviour: Behaviour,
-    pub(crate) log: watch::Sender<Vec<LogEntry>>,
-    pub(crate) started: watch::Sender<bool>,
-    pub(crate) exit: watch::Sender<Option<i32>>,
-}
-
-impl FakeContainer {
-    pub(crate) fn new(answer: InspectContainerResponse) -> Self {
-        let state = answer.container.clone().unwrap_or_default().state();
-        let exit = match state {
-            ContainerState::Exited => Some(
-                answer
-                    .container
-                    .as_ref()
-                    .map_or(0, |container| container.exit_code),
-            ),
-            _ => None,
-        };
-        Self {
-            answer,
-            behaviour: Behaviour::Waits,
-            log: watch::channel(Vec::new()).0,
-            started: watch::channel(state == ContainerState::Running).0,
-            exit: watch::channel(exit).0,
-        }
-    }
-
-    /// Writes to the container's log.
-    pub(crate) fn write(&self, stream: StreamKind, data: &[u8]) {
-        self.log.send_modify(|log| {
-            // A second for each entry, from a moment of its own.
-            let time =
-                1_767_366_245_000_000_000 + 1_000_000_000 * i64::try_from(log.len()).expect("few");
-            log.push(LogEntry {
-                time,
-                stream: stream.into(),
-                data: data.to_vec(),
-            });
-        });
-    }
-
-    fn container(&self) -> Container {
-        self.answer.container.clone().unwrap_or_default()
-    }
-}
 
 /// What the agent knows, and what it has been asked.
 #[derive(Debug, Default)]

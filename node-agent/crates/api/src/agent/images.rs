@@ -77,6 +77,15 @@ impl Agent {
         });
     }
 
+    /// Returns the image that a filter names, where it names one.
+    fn named(&self, filter: &str) -> Result<Option<ImageId>, Status> {
+        match self.node.images().resolve(filter) {
+            Ok(record) => Ok(Some(record.id.clone())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(status::of(&error)),
+        }
+    }
+
     /// Returns how many of a person's containers use an image.
     fn users(&self, image: &ImageId) -> usize {
         let containers = self.node.containers(Owner::Local);
@@ -117,12 +126,7 @@ impl Images for Agent {
         let filter = request.into_inner().filter;
         let mut images = self.node.images().list();
         if !filter.is_empty() {
-            let named = self.node.images().resolve(&filter);
-            let wanted = match named {
-                Ok(record) => Some(record.id.clone()),
-                Err(error) if error.kind() == ErrorKind::NotFound => None,
-                Err(error) => return Err(status::of(&error)),
-            };
+            let wanted = self.named(&filter)?;
             images.retain(|record| {
                 wanted.as_ref() == Some(&record.id)
                     || record

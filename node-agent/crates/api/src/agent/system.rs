@@ -53,6 +53,44 @@ fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
+impl Agent {
+    /// Returns what can be told of the node without looking at a disk.
+    fn summary(&self) -> agent::InfoResponse {
+        let services = self.node.services();
+        let local = self.node.containers(Owner::Local);
+        let running = local
+            .iter()
+            .filter(|seen| matches!(seen.container.state, ContainerState::Running { .. }));
+        let exited = local
+            .iter()
+            .filter(|seen| matches!(seen.container.state, ContainerState::Exited(_)));
+        let network = services.network.status();
+        let paths = &services.settings.paths;
+        agent::InfoResponse {
+            version: self.identity.version.clone(),
+            name: self.identity.host.clone(),
+            root: paths.root.to_string_lossy().into_owned(),
+            state: paths.state.to_string_lossy().into_owned(),
+            containers: count(local.len()),
+            containers_running: count(running.count()),
+            containers_exited: count(exited.count()),
+            sandboxes: count(self.node.sandboxes(Owner::Cri).len()),
+            images: count(self.node.images().list().len()),
+            cgroup_version: services.cgroups.version().number().to_string(),
+            cgroup_driver: "cgroupfs".to_owned(),
+            kernel: self.identity.kernel.clone(),
+            os: self.identity.os.clone(),
+            architecture: std::env::consts::ARCH.to_owned(),
+            cpus: std::thread::available_parallelism().map_or(0, |cpus| count(cpus.get())),
+            memory: memory(),
+            bridge: self.identity.bridge.clone(),
+            subnets: self.identity.subnets.clone(),
+            warnings: network.warnings.iter().map(ToString::to_string).collect(),
+            ..agent::InfoResponse::default()
+        }
+    }
+}
+
 #[tonic::async_trait]
 impl System for Agent {
     async fn version(
@@ -70,39 +108,11 @@ impl System for Agent {
     }
 
     async fn info(&self, _request: Request<agent::InfoRequest>) -> Answer<agent::InfoResponse> {
-        let services = self.node.services();
         let usage = self.node.images().fs_usage().await;
         let usage = usage.map_err(|error| status::of(&error))?;
-        let local = self.node.containers(Owner::Local);
-        let running = local
-            .iter()
-            .filter(|seen| matches!(seen.container.state, ContainerState::Running { .. }));
-        let exited = local
-            .iter()
-            .filter(|seen| matches!(seen.container.state, ContainerState::Exited(_)));
-        let network = services.network.status();
-        let paths = &services.settings.paths;
         Ok(Response::new(agent::InfoResponse {
-            version: self.identity.version.clone(),
-            name: self.identity.host.clone(),
-            root: paths.root.to_string_lossy().into_owned(),
-            state: paths.state.to_string_lossy().into_owned(),
-            containers: count(local.len()),
-            containers_running: count(running.count()),
-            containers_exited: count(exited.count()),
-            sandboxes: count(self.node.sandboxes(Owner::Cri).len()),
-            images: count(self.node.images().list().len()),
-            cgroup_version: services.cgroups.version().number().to_string(),
-            cgroup_driver: "cgroupfs".to_owned(),
-            kernel: self.identity.kernel.clone(),
-            os: self.identity.os.clone(),
-            architecture: std::env::consts::ARCH.to_owned(),
-            cpus: std::thread::available_parallelism().map_or(0, |cpus| count(cpus.get())),
-            memory: memory(),
             image_bytes: usage.bytes,
-            bridge: self.identity.bridge.clone(),
-            subnets: self.identity.subnets.clone(),
-            warnings: network.warnings.iter().map(ToString::to_string).collect(),
+            ..self.summary()
         }))
     }
 
