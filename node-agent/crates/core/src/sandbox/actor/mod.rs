@@ -1,7 +1,7 @@
 //! The task that owns a sandbox and its containers.
 //!
 //! It takes one message at a time and never waits for a container, a shim or a timer: long work
-//! runs in tasks of its own, and its end comes back as [`Done`]. What everybody may see is
+//! runs in tasks of its own, and its end comes back as [`message::Done`]. What everybody may see is
 //! published as a [`SandboxView`] after each message.
 //!
 //! [`turn`] takes the messages, [`lifecycle`] brings the sandbox up and down, [`containers`] does the same for its containers,
