@@ -70,7 +70,8 @@ impl Snapshots {
             .staged
             .root()
             .map_err(|error| failed(b"/", error))?;
-        complete(&layer, &unpacked.applied, &Stack::new(roots)).map_err(|error| match error {
+        let mut stack = Stack::new(&layer, &roots).map_err(|error| failed(b"/", error))?;
+        complete(&layer, &unpacked.applied, &mut stack).map_err(|error| match error {
             Incomplete::Io(path, source) => failed(&path, source),
             Incomplete::Target(path, target) => CommitError::LinkTarget {
                 chain: chain.clone(),

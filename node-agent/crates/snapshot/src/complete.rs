@@ -13,7 +13,7 @@ use rustix::fs::{
 };
 
 use crate::apply::Applied;
-use crate::merged::{Found, Stack, is_hidden};
+use crate::merged::{Found, Stack};
 
 /// What could not be completed.
 #[derive(Debug)]
@@ -24,64 +24,46 @@ pub(crate) enum Incomplete {
     Target(Vec<u8>, Vec<u8>),
 }
 
-/// Completes `layer` from `below`.
+/// Completes `layer`, the topmost of `stack`, from the layers below.
 pub(crate) fn complete(
     layer: &RootDir,
     applied: &Applied,
-    below: &Stack,
+    stack: &mut Stack,
 ) -> Result<(), Incomplete> {
     for (path, target) in &applied.links {
-        complete_link(layer, path, target, below)?;
+        complete_link(layer, path, target, stack)?;
     }
     for path in &applied.implied {
-        complete_directory(layer, path, below)
-            .map_err(|error| Incomplete::Io(path.clone(), error))?;
+        complete_directory(path, stack).map_err(|error| Incomplete::Io(path.clone(), error))?;
     }
     Ok(())
 }
 
-fn complete_directory(layer: &RootDir, path: &[u8], below: &Stack) -> io::Result<()> {
-    if is_hidden(layer.as_fd(), path)? {
-        return Ok(());
-    }
-    let is_directory = |found: &Found| file_type(&found.stat) == FileType::Directory;
-    let Some(found) = below.find(path)?.filter(is_directory) else {
+fn complete_directory(path: &[u8], stack: &mut Stack) -> io::Result<()> {
+    let shared = stack.shared(path)?;
+    let Some((to, from)) = shared.pair() else {
         return Ok(());
     };
-    let to = layer.open_plain(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
-    let from = open(&found, OFlags::RDONLY | OFlags::DIRECTORY)?;
-    copy_attributes(from.as_fd(), to.as_fd(), &found.stat)
+    copy_attributes(from, to, &rustix::fs::fstat(from)?)
 }
 
 fn complete_link(
     layer: &RootDir,
     path: &[u8],
     target: &[u8],
-    below: &Stack,
+    stack: &mut Stack,
 ) -> Result<(), Incomplete> {
     let failed = |error| Incomplete::Io(path.to_vec(), error);
     let unusable = || Incomplete::Target(path.to_vec(), target.to_vec());
     let placeholder = Placeholder::open(layer, path).map_err(failed)?;
-    let hidden = target_hidden(layer, target).map_err(failed)?;
-    let found = below.find(target).map_err(failed)?;
-    let found = found.filter(|_| !hidden).ok_or_else(unusable)?;
+    let found = stack.find_below(target).map_err(failed)?;
+    let found = found.ok_or_else(unusable)?;
     match file_type(&found.stat) {
         FileType::RegularFile => placeholder.become_copy(&found).map_err(failed),
         FileType::Symlink if placeholder.only_name => {
             placeholder.become_symlink(&found).map_err(failed)
         }
         _ => Err(unusable()),
-    }
-}
-
-/// Says whether this layer hides the directory that the target lies in.
-fn target_hidden(layer: &RootDir, target: &[u8]) -> io::Result<bool> {
-    let end = target.iter().rposition(|b| *b == b'/').unwrap_or(0);
-    match is_hidden(layer.as_fd(), &target[..end]) {
-        // What this layer does not have, it does not hide.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(true),
-        other => other,
     }
 }
 

@@ -2,15 +2,36 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
 use agent_sys::rootdir::{self, RootDir};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-/// Layers, topmost first.
+/// Directories on the way to the last path that are kept open.
+const KEPT: usize = 256;
+
+/// A layer and those below it. It remembers the way to the last path: paths that are asked for in
+/// order share most of theirs, and each step of it is a call for each layer.
 #[derive(Debug)]
 pub(crate) struct Stack {
-    roots: Vec<RootDir>,
+    roots: Rc<Merged>,
+    way: Vec<Level>,
+}
+
+#[derive(Debug)]
+struct Level {
+    name: Vec<u8>,
+    merged: Rc<Merged>,
+}
+
+/// The directories that make up what the overlay shows at one path.
+#[derive(Debug, Default)]
+struct Merged {
+    /// The layer's own.
+    own: Option<OwnedFd>,
+    /// Those of the layers below that show through it, topmost first.
+    below: Vec<OwnedFd>,
 }
 
 /// Something found: `name` in `parent`.
@@ -21,76 +42,123 @@ pub(crate) struct Found {
     pub stat: Stat,
 }
 
-/// What one layer says about a path.
-enum Answer {
-    Found(Found),
-    /// It has nothing there; the layers below decide.
-    Below,
-    /// Nothing of the layers below shows there.
-    Hidden,
+/// A directory of the layer, and the one below whose place it takes.
+#[derive(Debug)]
+pub(crate) struct Shared(Rc<Merged>);
+
+impl Shared {
+    /// Returns the layer's own directory and the topmost below it.
+    pub(crate) fn pair(&self) -> Option<(BorrowedFd<'_>, BorrowedFd<'_>)> {
+        let own = self.0.own.as_ref()?;
+        let below = self.0.below.first()?;
+        Some((own.as_fd(), below.as_fd()))
+    }
 }
 
 impl Stack {
-    pub(crate) fn new(roots: Vec<RootDir>) -> Self {
-        Self { roots }
+    /// Puts `layer` on top of the layers `below`, which come topmost first.
+    pub(crate) fn new(layer: &RootDir, below: &[RootDir]) -> io::Result<Self> {
+        let below: Result<Vec<_>, Errno> =
+            below.iter().map(|root| open(root.as_fd(), b".")).collect();
+        let roots = Rc::new(Merged {
+            own: Some(open(layer.as_fd(), b".")?),
+            below: below?,
+        });
+        let way = Vec::new();
+        Ok(Self { roots, way })
     }
 
-    /// Finds what the stack shows at `path` (canonical, symlinks on the way not followed).
-    pub(crate) fn find(&self, path: &[u8]) -> io::Result<Option<Found>> {
-        for root in &self.roots {
-            match look(root.as_fd(), path)? {
-                Answer::Found(found) => return Ok(Some(found)),
-                Answer::Below => {}
-                Answer::Hidden => return Ok(None),
+    /// Finds what the layers below show at `path` (canonical, symlinks on the way not followed),
+    /// unless the layer hides the directory that it lies in.
+    pub(crate) fn find_below(&mut self, path: &[u8]) -> io::Result<Option<Found>> {
+        let (parent, name) = match path.iter().rposition(|b| *b == b'/') {
+            Some(cut) => (&path[..cut], &path[cut + 1..]),
+            None => (&b""[..], path),
+        };
+        for dir in &self.merged(parent)?.below {
+            let stat = match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) => continue,
+                other => other?,
+            };
+            if rootdir::is_whiteout(&stat) {
+                return Ok(None);
             }
+            let (parent, name) = (dir.try_clone()?, name.to_vec());
+            return Ok(Some(Found { parent, name, stat }));
         }
         Ok(None)
     }
-}
 
-/// Says whether what lies below at `path` cannot show through the layer `root`, because the
-/// directory there or one on the way to it is opaque.
-pub(crate) fn is_hidden(root: BorrowedFd<'_>, path: &[u8]) -> io::Result<bool> {
-    let mut dir = open(root, b".")?;
-    for name in path.split(|b| *b == b'/').filter(|name| !name.is_empty()) {
-        dir = open(dir.as_fd(), name)?;
-        if is_opaque(dir.as_fd())? {
-            return Ok(true);
-        }
+    /// Finds the directory that the layer and at least one below it show together at `path`.
+    pub(crate) fn shared(&mut self, path: &[u8]) -> io::Result<Shared> {
+        self.merged(path).map(Shared)
     }
-    Ok(false)
-}
 
-fn look(root: BorrowedFd<'_>, path: &[u8]) -> io::Result<Answer> {
-    let mut parent = open(root, b".")?;
-    let mut components = path.split(|b| *b == b'/').peekable();
-    let mut hidden = false;
-    while let Some(name) = components.next() {
-        let name = if name.is_empty() { b"." } else { name };
-        let stat = match rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Err(Errno::NOENT) if hidden => return Ok(Answer::Hidden),
-            Err(Errno::NOENT) => return Ok(Answer::Below),
-            other => other?,
+    /// Returns what the overlay shows at `path`, or on the way to it where nothing of the layers
+    /// below is left to show.
+    fn merged(&mut self, path: &[u8]) -> io::Result<Rc<Merged>> {
+        let mut names = path.split(|b| *b == b'/').filter(|name| !name.is_empty());
+        let mut rest = names.clone();
+        let walked = |level: &&Level| {
+            let same = names.next() == Some(&*level.name);
+            same.then(|| rest.next());
+            same
         };
-        if rootdir::is_whiteout(&stat) {
-            return Ok(Answer::Hidden);
+        let walked = self.way.iter().take_while(walked).count();
+        self.way.truncate(walked);
+        let mut kept: usize = self.way.iter().map(|level| level.merged.count()).sum();
+        let last = self.way.last().map(|level| &level.merged);
+        let mut here = Rc::clone(last.unwrap_or(&self.roots));
+        for name in rest {
+            if here.below.is_empty() {
+                break;
+            }
+            here = Rc::new(here.step(name)?);
+            kept += here.count();
+            if kept <= KEPT {
+                let (name, merged) = (name.to_vec(), Rc::clone(&here));
+                self.way.push(Level { name, merged });
+            }
         }
-        if components.peek().is_none() {
-            let name = name.to_vec();
-            return Ok(Answer::Found(Found { parent, name, stat }));
-        }
-        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-            return Ok(Answer::Hidden);
-        }
-        parent = open(parent.as_fd(), name)?;
-        hidden = hidden || is_opaque(parent.as_fd())?;
+        Ok(here)
     }
-    Ok(Answer::Below)
 }
 
-fn open(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
+impl Merged {
+    /// Returns what the overlay shows at `name` in this directory.
+    fn step(&self, name: &[u8]) -> io::Result<Self> {
+        let mut there = Self::default();
+        let own = self.own.iter().map(|dir| (dir, true));
+        let below = self.below.iter().map(|dir| (dir, false));
+        let mut dirs = own.chain(below).peekable();
+        while let Some((dir, is_own)) = dirs.next() {
+            let dir = match open(dir.as_fd(), name) {
+                Err(Errno::NOENT) => continue,
+                // A whiteout, too, is no directory: what lies below does not show.
+                Err(Errno::NOTDIR | Errno::LOOP) => break,
+                other => other?,
+            };
+            let hides = dirs.peek().is_some() && is_opaque(dir.as_fd())?;
+            if is_own {
+                there.own = Some(dir);
+            } else {
+                there.below.push(dir);
+            }
+            if hides {
+                break;
+            }
+        }
+        Ok(there)
+    }
+
+    fn count(&self) -> usize {
+        self.below.len() + usize::from(self.own.is_some())
+    }
+}
+
+fn open(dir: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(rustix::fs::openat(dir, name, flags, Mode::empty())?)
+    rustix::fs::openat(dir, name, flags, Mode::empty())
 }
 
 fn is_opaque(dir: BorrowedFd<'_>) -> io::Result<bool> {

@@ -55,6 +55,32 @@ fn implied_directories_look_as_they_did_below() {
     assert_eq!(owner("fresh"), (0o755, 0, 0));
 }
 
+/// Deeper than a way is kept open, in an order that leaves directories and comes back to them.
+#[test]
+fn implied_directories_are_found_however_they_lie() {
+    let node = Node::new();
+    let deep = (0..400).map(|_| "d").collect::<Vec<_>>().join("/");
+    let names = ["a", "a-b", "a-b/c", "a/b", "a/b/c", "a/c", "b", &deep];
+    let mut bottom = Tar::new();
+    for (name, uid) in names.iter().zip(10_u64..) {
+        let path = [("path", name.as_bytes())];
+        let directory = EntryType::Directory;
+        bottom = bottom.pax(&path).owned(directory, "long", 0o710, uid, uid);
+    }
+    let hides = Tar::new().file("a/.wh.b", b"").file("b", b"").end();
+    let files = |tar: Tar| {
+        let path = |name: &str| format!("{name}/file").into_bytes();
+        let add = |tar: Tar, name: &&str| tar.pax(&[("path", &path(name))]).file("long", b"");
+        names.iter().fold(tar, add).end()
+    };
+    let middle = files(Tar::new());
+    let chain = node.stack(&[bottom.end(), hides, middle, files(Tar::new())]);
+    let root = node.path(&chain);
+    let uid = |name: &&str| std::fs::metadata(root.join(name)).unwrap().uid();
+    let seen: Vec<_> = names.iter().map(uid).collect();
+    assert_eq!(seen, [10, 11, 12, 0, 0, 15, 0, 17]);
+}
+
 #[test]
 fn what_is_hidden_below_lends_nothing() {
     let node = Node::new();
