@@ -140,8 +140,8 @@ async fn proc_sys_and_dev_are_as_the_runtime_specification_says() -> Result<()> 
     for line in [
         "test -c /dev/null && test -c /dev/zero && test -c /dev/full && test -c /dev/random && test -c /dev/urandom && test -c /dev/tty",
         "test $(readlink /dev/fd) = /proc/self/fd && test $(readlink /dev/stdin) = /proc/self/fd/0 && test -e /dev/ptmx",
-        "mount | grep -q '^proc on /proc type proc (rw,nosuid,nodev,noexec'",
-        "mount | grep -q '^sysfs on /sys type sysfs (ro,nosuid,nodev,noexec'",
+        "mount | grep -q ' on /proc type proc (rw,nosuid,nodev,noexec'",
+        "mount | grep -q ' on /sys type sysfs (ro,nosuid,nodev,noexec'",
         "mount | grep ' on /dev type tmpfs (rw,nosuid'",
         "mount | grep -q ' on /dev/pts type devpts (rw,nosuid,noexec'",
         "mount | grep -q ' on /dev/mqueue type mqueue (rw,nosuid,nodev,noexec'",

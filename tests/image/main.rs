@@ -9,6 +9,7 @@ mod resume;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Result;
 use harness::cri::image_spec;
@@ -16,7 +17,10 @@ use harness::node::Node;
 
 /// Runs a shell line in a container of this image and returns what it wrote; it must end with 0.
 async fn run_in(node: &Node, image: &str, line: &str) -> Result<String> {
-    let sandbox = node.sandbox("pod").await?;
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    // The log of one must not go on where that of another ended.
+    let name = format!("pod-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    let sandbox = node.sandbox(&name).await?;
     let mut config = node.container_config("main", &["/bin/sh", "-c", line]);
     config.image = Some(image_spec(image));
     let (code, text) = node.shell_of(&sandbox, &config).await?;

@@ -77,14 +77,15 @@ async fn a_pull_goes_on_after_the_daemon_was_killed() -> Result<()> {
         async move { cri.pull(&reference).await }
     });
     let root = node.agent.root();
+    let name = digest.replace("sha256:", "");
     harness::wait::until("a part of the layer is on disk", || {
-        let parts = crate::files(&root)?
+        let files = crate::files(&root)?
             .into_iter()
-            .filter_map(|file| Some(std::fs::metadata(file).ok()?.len()));
-        let part = (64 << 10)..(size as u64 - (256 << 10));
+            .filter(|file| file.to_string_lossy().contains(&name));
+        let parts = files.filter_map(|file| Some(std::fs::metadata(file).ok()?.len()));
         Ok(parts
             .into_iter()
-            .any(|length| part.contains(&length))
+            .any(|length| length > 64 << 10)
             .then_some(()))
     })?;
     node.agent.kill9()?;

@@ -59,7 +59,7 @@ async fn fetch(node: &Node, container: &str, host: IpAddr, port: u16) -> Result<
         .cri
         .exec(
             container,
-            &["/bin/wget", "-q", "-T", "3", "-O", "-", &url],
+            &["/bin/timeout", "5", "wget", "-q", "-O", "-", &url],
             20,
         )
         .await?;
