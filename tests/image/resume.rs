@@ -66,7 +66,7 @@ async fn a_connection_cut_at_any_byte_is_resumed() -> Result<()> {
 #[tokio::test]
 async fn a_pull_goes_on_after_the_daemon_was_killed() -> Result<()> {
     let (mut node, proxy, image) = node_with_large().await?;
-    let (digest, size) = (image.blobs[1].digest.clone(), image.blobs[1].bytes.len());
+    let digest = image.blobs[1].digest.clone();
     proxy.break_with(|seen| {
         seen.is_blob()
             .then_some(Fault::Slow(16 << 10, Duration::from_millis(5)))

@@ -1,9 +1,10 @@
 //! Published ports.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
 
 use anyhow::{Context as _, Result};
 use harness::node::{Node, Sandbox};
+use harness::process;
 use harness::registry::free_address;
 use proto::cri::{PortMapping, Protocol};
 use tonic::Code;
@@ -30,7 +31,7 @@ async fn published(node: &Node, name: &str, mapping: PortMapping) -> Result<(San
 /// Returns an address of the host that is neither loopback nor a bridge's.
 fn outer_address() -> Result<IpAddr> {
     // Nothing is sent; the kernel only chooses a source.
-    let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
     socket
         .connect((Ipv4Addr::new(192, 0, 2, 1), 9))
         .context("the host has a default route")?;
@@ -152,6 +153,30 @@ async fn a_port_that_a_program_of_the_host_has_is_not_taken_from_it() -> Result<
     node.finish().await
 }
 
+/// Sends back every datagram that comes to this port of a sandbox's network, which is that of a
+/// process running this program.
+fn echo_datagrams(program: &str, port: u16) -> Result<()> {
+    let of = process::all()?
+        .into_iter()
+        .find(|one| one.command == program);
+    let network = std::fs::File::open(format!(
+        "/proc/{}/ns/net",
+        of.context("the program runs")?.pid
+    ))?;
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    std::thread::spawn(move || -> Result<()> {
+        nix::sched::setns(network, nix::sched::CloneFlags::CLONE_NEWNET)?;
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port))?;
+        ready.send(())?;
+        let mut datagram = [0; 64];
+        loop {
+            let (length, from) = socket.recv_from(&mut datagram)?;
+            socket.send_to(&datagram[..length], from)?;
+        }
+    });
+    is_ready.recv().context("bind in the sandbox's network")
+}
+
 #[tokio::test]
 async fn udp_ports_are_published_too() -> Result<()> {
     let node = Node::start().await?;
@@ -162,21 +187,10 @@ async fn udp_ports_are_published_too() -> Result<()> {
         ..mapping("", port)
     }];
     let sandbox = node.sandbox_of(config).await?;
-    let id = node
-        .run(
-            &sandbox,
-            "server",
-            &["/bin/sh", "-c", "exec nc -u -l -p 80 -e /bin/cat"],
-        )
+    node.run(&sandbox, "server", &["/bin/sleep", "22360"])
         .await?;
-    harness::wait::until_async("the server listens", || async {
-        Ok(node
-            .exec(&id, "grep -q ':0050 ' /proc/net/udp /proc/net/udp6")
-            .await
-            .ok())
-    })
-    .await?;
-    let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    echo_datagrams("/bin/sleep 22360", 80)?;
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
     socket.connect((Ipv4Addr::LOCALHOST, port))?;
     socket.set_read_timeout(Some(std::time::Duration::from_millis(200)))?;
     harness::wait::until("the datagram comes back", || {
