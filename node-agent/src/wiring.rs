@@ -50,17 +50,34 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
         .map(|path| socket::bind(path, config.socket_group.as_deref()))
         .collect::<Result<_, _>>()?;
     let identity = identity(&config);
-    let services = open(config, store, &boot_id).await?;
+    let services = open(config, Arc::clone(&store), &boot_id).await?;
     let node = Node::new(Arc::new(services));
     let servers = Servers::start(&node, identity, bound).await;
     let recovered = recover(&node, boot_id).await?;
     announce(&recovered);
     servers.open().await;
-    let housekeeping = tokio::spawn(gc::run(node));
+    let housekeeping = tokio::spawn(gc::run(node.clone()));
     let result = servers.run().await;
     housekeeping.abort();
+    if node.is_idle() {
+        take_network_down(store).await;
+    }
     tracing::info!("stopped, containers go on");
     result
+}
+
+/// Takes the bridge, the rules and the changed settings off the host: no sandbox needs them.
+async fn take_network_down(store: Arc<Store>) {
+    let changes = match NetworkLedger(store).load() {
+        Ok(changes) => changes,
+        Err(error) => {
+            tracing::warn!(error = %agent_telemetry::chain(&error), "network left as it is");
+            return;
+        }
+    };
+    if let Err(errors) = Network::teardown(&changes).await {
+        tracing::warn!(error = %agent_telemetry::chain(&errors), "network not taken down in full");
+    }
 }
 
 /// Makes a directory that only root may look into.

@@ -16,6 +16,7 @@ use agent_types::ImageId;
 
 use self::index::Index;
 use crate::image::Images;
+use crate::sandbox::state::SandboxPhase;
 use crate::services::Services;
 
 pub use containers::{Attaching, Seen};
@@ -49,6 +50,15 @@ impl Node {
     #[must_use]
     pub fn images(&self) -> &Images {
         &self.services.images
+    }
+
+    /// Returns whether no sandbox stands, is being made or is being ended.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.index
+            .sandboxes(None)
+            .iter()
+            .all(|handle| handle.view().phase == SandboxPhase::NotReady)
     }
 
     /// Returns whether a container, of whatever owner, was made from an image.
