@@ -153,7 +153,7 @@ async fn a_port_that_a_program_of_the_host_has_is_not_taken_from_it() -> Result<
     node.finish().await
 }
 
-/// Sends back every datagram that comes to this port of a sandbox's network, which is that of a
+/// Sends back every datagram, the last of them "end", that comes to this port of a sandbox's network, which is that of a
 /// process running this program.
 fn echo_datagrams(program: &str, port: u16) -> Result<()> {
     let of = process::all()?
@@ -169,10 +169,11 @@ fn echo_datagrams(program: &str, port: u16) -> Result<()> {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port))?;
         ready.send(())?;
         let mut datagram = [0; 64];
-        loop {
+        while !datagram.starts_with(b"end") {
             let (length, from) = socket.recv_from(&mut datagram)?;
             socket.send_to(&datagram[..length], from)?;
         }
+        Ok(())
     });
     is_ready.recv().context("bind in the sandbox's network")
 }
@@ -202,6 +203,7 @@ async fn udp_ports_are_published_too() -> Result<()> {
             .filter(|length| answer[..*length] == *b"ping")
             .map(|_| ()))
     })?;
+    socket.send(b"end")?;
     node.finish().await
 }
 
