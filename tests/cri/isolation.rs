@@ -9,6 +9,29 @@ use proto::cri::{
 };
 use tonic::Code;
 
+/// Paths that a kubelet has masked by default (Kubernetes, pkg/securitycontext).
+const MASKED: [&str; 10] = [
+    "/proc/asound",
+    "/proc/acpi",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/sys/firmware",
+];
+
+/// Paths that a kubelet has made read-only by default.
+const READ_ONLY: [&str; 5] = [
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
+
 fn with_context(
     node: &Node,
     name: &str,
@@ -136,7 +159,16 @@ async fn the_hosts_pid_namespace_is_given_where_asked() -> Result<()> {
 async fn proc_sys_and_dev_are_as_the_runtime_specification_says() -> Result<()> {
     let node = Node::start().await?;
     let sandbox = node.sandbox("pod").await?;
-    let id = node.run(&sandbox, "main", &["/bin/pause"]).await?;
+    let mut config = node.container_config("main", &["/bin/pause"]);
+    let context = config
+        .linux
+        .get_or_insert_default()
+        .security_context
+        .get_or_insert_default();
+    // What a kubelet sends for the default proc mount; an empty list means an unmasked one.
+    context.masked_paths = MASKED.map(str::to_owned).to_vec();
+    context.readonly_paths = READ_ONLY.map(str::to_owned).to_vec();
+    let id = node.run_of(&sandbox, &config).await?;
     for line in [
         "test -c /dev/null && test -c /dev/zero && test -c /dev/full && test -c /dev/random && test -c /dev/urandom && test -c /dev/tty",
         "test $(readlink /dev/fd) = /proc/self/fd && test $(readlink /dev/stdin) = /proc/self/fd/0 && test -e /dev/ptmx",

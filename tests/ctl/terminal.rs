@@ -73,7 +73,8 @@ async fn run_gives_a_terminal() -> Result<()> {
     let mut session = Session::start(&node, &["run", "--rm", "-it", &node.image, "sh"])?;
     session.send(b"test -t 0 && test -t 1 && echo yes-$((1+1))\n")?;
     session.shows("yes-2")?;
-    session.send(b"stty size | tr ' ' x; sleep 1000\n")?;
+    session.send(b"stty size | tr ' ' x; echo asleep-$((4+5)); sleep 1000\n")?;
+    session.shows("asleep-9")?;
     // An interrupt goes to the program, not to ctl.
     session.send(b"\x03")?;
     session.send(b"echo back-$((1+2)); exit 4\n")?;

@@ -12,7 +12,8 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// The pause between two looks.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Returns once `look` yields a value; fails, naming `what`, after [`PATIENCE`].
+/// Returns once `look` yields a value; fails, naming `what`, after [`PATIENCE`]. It blocks the
+/// thread: where tasks must go on meanwhile, use [`until_async`].
 pub fn until<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let deadline = Instant::now() + PATIENCE;
     loop {

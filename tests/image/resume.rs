@@ -78,7 +78,7 @@ async fn a_pull_goes_on_after_the_daemon_was_killed() -> Result<()> {
     });
     let root = node.agent.root();
     let name = digest.replace("sha256:", "");
-    harness::wait::until("a part of the layer is on disk", || {
+    harness::wait::until_async("a part of the layer is on disk", || async {
         let files = crate::files(&root)?
             .into_iter()
             .filter(|file| file.to_string_lossy().contains(&name));
@@ -87,7 +87,8 @@ async fn a_pull_goes_on_after_the_daemon_was_killed() -> Result<()> {
             .into_iter()
             .any(|length| length > 64 << 10)
             .then_some(()))
-    })?;
+    })
+    .await?;
     node.agent.kill9()?;
     assert!(call.await?.is_err());
     proxy.mend();

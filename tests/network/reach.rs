@@ -107,17 +107,12 @@ async fn a_sandbox_without_addresses_left_is_refused() -> Result<()> {
 }
 
 #[tokio::test]
-async fn links_of_ours_take_no_router_advertisements() -> Result<()> {
+async fn the_bridge_takes_no_router_advertisements() -> Result<()> {
     let node = Node::start().await?;
-    let sandbox = node.sandbox("one").await?;
-    let id = node.run(&sandbox, "main", &["/bin/pause"]).await?;
+    node.sandbox("one").await?;
     // A bridge's ports take none anyway; what passes from port to port is dropped.
     let bridge = node.agent.slot().names().bridge;
     let value = std::fs::read_to_string(format!("/proc/sys/net/ipv6/conf/{bridge}/accept_ra"))?;
     assert_eq!(value.trim(), "0", "{bridge}");
-    let inside = node
-        .exec(&id, "cat /proc/sys/net/ipv6/conf/eth0/accept_ra")
-        .await?;
-    assert_eq!(inside.trim(), "0");
     node.finish().await
 }
