@@ -9,17 +9,17 @@ use agent_oci::ImageDefaults;
 use agent_seccomp::{Bpf, Capabilities, Profile};
 use agent_shim_client::{
     CgroupDirectories, ContainerPid, ContainerStdio, CreateContainer, Log, Root, Rotation, Stdin,
-    TerminalSize, User, VolumeMount,
+    TerminalSize, User,
 };
 use agent_types::{ContainerId, Owner, SnapshotKey};
 
 use super::error::{CreateError, SpecError, StepError};
 use super::plan::{Found, plan};
 use super::spec::{
-    ContainerRecord, ContainerSpec, ContainerStateRecord, ContainerUser, MountSource, SeccompSpec,
+    ContainerRecord, ContainerSpec, ContainerStateRecord, ContainerUser, SeccompSpec,
 };
 use super::state::ContainerState;
-use super::{devices, log, remove};
+use super::{devices, log, remove, volumes};
 use crate::exec::Template;
 use crate::image::ImageRecord;
 use crate::sandbox::spec::{NamespaceScope, SandboxRecord};
@@ -261,7 +261,7 @@ fn prepare(
 ) -> Result<Prepared, StepError> {
     let spec = &record.spec;
     let switches = spec.switches;
-    let mounts = volumes(record)?;
+    let mounts = volumes::take(record)?;
     let built = build(services, sandbox, record)?;
     let cgroup = services
         .cgroups
@@ -377,28 +377,4 @@ pub(crate) fn filter(
     }
     let capabilities = Capabilities::from_bits(capabilities);
     Ok(Some(services.seccomp.get(&profile, capabilities)?))
-}
-
-/// Takes a detached copy of each bind source, in the host's mount namespace.
-fn volumes(record: &ContainerRecord) -> Result<Vec<VolumeMount>, SpecError> {
-    let mut taken = Vec::new();
-    for mount in &record.spec.mounts {
-        let MountSource::Bind { path, create } = &mount.source else {
-            continue;
-        };
-        let failed = |source| SpecError::MountSource {
-            path: path.clone(),
-            source,
-        };
-        if *create && !path.exists() {
-            std::fs::create_dir_all(path).map_err(failed)?;
-        }
-        let copy =
-            agent_sys::mount::copy_of_path(path, agent_sys::mount::Depth::Tree).map_err(failed)?;
-        taken.push(VolumeMount {
-            destination: mount.destination.clone(),
-            mount: copy,
-        });
-    }
-    Ok(taken)
 }

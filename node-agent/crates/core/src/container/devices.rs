@@ -8,6 +8,9 @@ use agent_oci::DevicePlan;
 use super::error::SpecError;
 use super::spec::{ContainerSpec, DeviceSpec};
 
+/// Devices of the host's terminals: a container has its own.
+const OWN: [&str; 2] = ["/dev/ptmx", "/dev/console"];
+
 /// Directories of /dev that are file systems of their own, or links.
 const SKIPPED: [&str; 6] = ["pts", "shm", "mqueue", "fd", "hugepages", ".udev"];
 
@@ -16,6 +19,7 @@ pub(crate) fn find(spec: &ContainerSpec) -> Result<Vec<DevicePlan>, SpecError> {
     let mut found = Vec::new();
     if spec.switches.privileged {
         walk(Path::new("/dev"), &mut found);
+        found.retain(|device| !OWN.contains(&device.path.as_str()));
     }
     for device in &spec.devices {
         found.extend(one(device)?);

@@ -131,6 +131,12 @@ pub enum SpecError {
         /// What the kernel said.
         source: std::io::Error,
     },
+    /// Mounts made in the container could not come out.
+    #[error("mount source {} is not on a shared mount, so it cannot be bidirectional", path.display())]
+    NotShared {
+        /// The path.
+        path: PathBuf,
+    },
     /// The device is not there, or is none.
     #[error("device {} cannot be used", path.display())]
     Device {

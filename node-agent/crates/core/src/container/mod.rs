@@ -14,6 +14,7 @@ mod request_error;
 pub mod spec;
 pub mod state;
 pub(crate) mod update;
+mod volumes;
 
 pub use error::{
     CreateError, RemoveError, RemoveStepError, SpecError, StartError, StepError, StopError,
