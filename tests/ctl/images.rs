@@ -53,7 +53,7 @@ async fn a_used_image_is_not_removed_unless_forced() -> Result<()> {
     ctl.ok(&["run", "-d", "--name", "user", &node.image, "/bin/pause"])?;
     let refused = ctl.run(&["rmi", &node.image])?;
     assert!(
-        refused.code == 1 && refused.stderr.contains("user"),
+        refused.code == 1 && refused.stderr.contains("used by"),
         "{refused:?}"
     );
     ctl.ok(&["rm", "-f", "user"])?;
