@@ -12,13 +12,15 @@ async fn masks_are_the_null_device_whatever_the_image_says() -> Result<()> {
     let mut layer = LayerBuilder::new();
     layer.symlink("dev/null", "/proc/sys/kernel/core_pattern")?;
     let image = pulled(&node, "null", layer, &plain()).await?;
-    let line = "stat -c %F:%t:%T /proc/kcore /dev/null";
-    let (code, text) = outcome(
-        &node,
-        &image,
-        &node.container_config("main", &["/bin/sh", "-c", line]),
-    )
-    .await??;
+    let line = "stat -c %F:%t:%T /proc/timer_list /dev/null";
+    let mut config = node.container_config("main", &["/bin/sh", "-c", line]);
+    config
+        .linux
+        .get_or_insert_default()
+        .security_context
+        .get_or_insert_default()
+        .masked_paths = vec!["/proc/timer_list".to_owned()];
+    let (code, text) = outcome(&node, &image, &config).await??;
     assert_eq!(
         (code, text.as_str()),
         (

