@@ -123,6 +123,10 @@ fn check(raw: RawConfig) -> anyhow::Result<Config> {
             images: ImagesConfig {
                 layers_at_once: raw.images.concurrent_downloads,
                 layer_bytes: raw.images.max_layer_bytes,
+                unpack: agent_snapshot::Limits {
+                    bytes: raw.images.max_layer_bytes,
+                    ..agent_snapshot::Limits::default()
+                },
                 ..ImagesConfig::default()
             },
         }),

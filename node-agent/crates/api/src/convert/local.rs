@@ -101,7 +101,11 @@ fn sandbox(
         annotations: BTreeMap::new(),
         cgroup_parent: None,
         network,
-        pid: scope(&spec.pid_mode, "pid", NamespaceScope::Container)?,
+        // The process that holds a shared namespace is an init: it reaps, and signals pass it by.
+        pid: match scope(&spec.pid_mode, "pid", NamespaceScope::Container)? {
+            NamespaceScope::Container if spec.init => NamespaceScope::Sandbox,
+            pid => pid,
+        },
         ipc: scope(&spec.ipc_mode, "ipc", NamespaceScope::Sandbox)?,
         uts,
         sysctls: ordered(spec.sysctls.clone()),
@@ -176,9 +180,6 @@ fn container(
         strict_groups: spec.user.contains(':'),
         auto_remove: spec.auto_remove,
     };
-    if spec.init {
-        return Err(invalid("an init process is not supported by this node"));
-    }
     let resources = spec.resources.unwrap_or_default();
     Ok(ContainerSpec {
         metadata: ContainerMetadata { name, attempt: 0 },

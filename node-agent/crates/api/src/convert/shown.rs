@@ -203,6 +203,7 @@ fn sandbox_of(seen: &Seen) -> agent::ContainerSpec {
         sysctls: unordered(&sandbox.sysctls),
         shm_size: sandbox.shm_size,
         pid_mode: host(sandbox.pid),
+        init: sandbox.pid == NamespaceScope::Sandbox,
         ipc_mode: host(sandbox.ipc),
         uts_mode: host(sandbox.uts),
         ..agent::ContainerSpec::default()
