@@ -94,6 +94,11 @@ pub(crate) enum CommandError {
         name: String,
         near: Vec<String>,
     },
+    #[error("container {container} cannot be removed")]
+    InUse {
+        container: String,
+        source: AgentError,
+    },
     #[error("the streams of container {container} are lost")]
     Lost {
         container: String,
@@ -167,6 +172,9 @@ impl CommandError {
             Self::Host { .. } => vec!["give it as unix:///run/node-agent/node-agent.sock".into()],
             Self::Unreachable { source, .. } => unreachable_hints(source),
             Self::NotFound { near, what, .. } => near_hints(what, near),
+            Self::InUse { container, .. } => vec![format!(
+                "stop it first with `ctl stop {container}`, or remove it by force with `ctl rm -f {container}`"
+            )],
             Self::Lost { container, .. } => {
                 vec![format!(
                     "the container goes on; `ctl logs -f {container}` shows its output"

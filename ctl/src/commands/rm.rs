@@ -1,5 +1,6 @@
 use clap::Args;
 use proto::agent::RemoveContainerRequest;
+use tonic::Code;
 
 use super::each::Each;
 use crate::client::Client;
@@ -18,6 +19,19 @@ pub(crate) struct Rm {
     containers: Vec<String>,
 }
 
+/// Gives the refusal to remove a running container its hint.
+fn in_use(error: CommandError, container: &str) -> CommandError {
+    match error {
+        CommandError::Request { source, .. } if source.code() == Code::FailedPrecondition => {
+            CommandError::InUse {
+                container: container.to_owned(),
+                source,
+            }
+        }
+        error => error,
+    }
+}
+
 /// Runs `ctl rm`.
 pub(super) async fn run(
     args: Rm,
@@ -32,7 +46,7 @@ pub(super) async fn run(
         };
         let answer = client.containers().remove(request).await;
         let removed = client.of_container(name, "cannot be removed", answer).await;
-        match removed {
+        match removed.map_err(|error| in_use(error, name)) {
             // With force it is enough that there is none afterwards.
             Err(error @ CommandError::NotFound { .. }) if args.force => {
                 out.warning(&error.to_string())

@@ -13,7 +13,8 @@ use crate::sandbox::actor::message::Command;
 use crate::sandbox::actor::{self, Beginning};
 use crate::sandbox::create::{self, durability};
 use crate::sandbox::error::RunError;
-use crate::sandbox::spec::{SandboxRecord, SandboxSpec};
+use crate::sandbox::files;
+use crate::sandbox::spec::{SandboxNetwork, SandboxRecord, SandboxSpec};
 use crate::services::Interrupted;
 use crate::time::Timestamp;
 
@@ -73,7 +74,8 @@ impl Node {
     ///
     /// # Errors
     /// What was refused or failed; nothing is left behind then.
-    pub async fn create_local(&self, spec: LocalSpec) -> Result<ContainerId, LocalError> {
+    pub async fn create_local(&self, mut spec: LocalSpec) -> Result<ContainerId, LocalError> {
+        self.share_hostname(&mut spec.sandbox);
         let refused = |error| LocalError::Sandbox(Arc::new(error));
         create::check(&self.services, &spec.sandbox).map_err(refused)?;
         let record = Arc::new(SandboxRecord {
@@ -120,6 +122,16 @@ impl Node {
             drop(removed);
         }
         created
+    }
+
+    /// Who shares another's network goes by its name there, unless it was given one.
+    fn share_hostname(&self, spec: &mut SandboxSpec) {
+        if let SandboxNetwork::Container(other) = &spec.network
+            && spec.hostname.is_empty()
+            && let Found::One((_, handle)) = self.index.container(Owner::Local, other.as_str())
+        {
+            spec.hostname = files::hostname(&handle.record);
+        }
     }
 
     /// Returns the sandbox that a container of any owner is in, as `container:` network names it.
