@@ -61,6 +61,9 @@ pub(crate) struct Pace {
     pub(crate) group: Duration,
     /// Before each other call.
     pub(crate) call: Duration,
+    /// Seconds a container is given to end. Whoever stops it right after its start gives none: a
+    /// program that is not ready yet misses the signal, in any runtime.
+    pub(crate) grace: i64,
 }
 
 /// Names are never used twice, so that no peer can reuse anything.
@@ -117,7 +120,7 @@ impl Pods {
         timed(
             times,
             Call::StopContainer,
-            self.cri.stop_container(&pod.container, 10),
+            self.cri.stop_container(&pod.container, pace.grace),
         )
         .await?;
         pause(pace.call).await;

@@ -10,6 +10,9 @@ use crate::peer::Peer;
 use crate::report::{Figure, Report};
 use crate::stats::{milliseconds, percentile};
 
+/// Seconds a container is given to end; those here end at once.
+const GRACE: i64 = 10;
+
 /// Measures both paces.
 pub(crate) async fn measure(cli: &Cli, peers: &[Peer], report: &mut Report) -> Result<()> {
     let call = if cli.pause_every_call {
@@ -18,13 +21,18 @@ pub(crate) async fn measure(cli: &Cli, peers: &[Peer], report: &mut Report) -> R
         Duration::ZERO
     };
     let paced = format!("paced by {} ms", cli.pause);
+    let tight = Pace {
+        grace: GRACE,
+        ..Pace::default()
+    };
     for (title, pace) in [
-        ("back to back", Pace::default()),
+        ("back to back", tight),
         (
             paced.as_str(),
             Pace {
                 group: cli.pause(),
                 call,
+                ..tight
             },
         ),
     ] {
