@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use crate::cli::Cli;
-use crate::cycle::{Pace, Pods, Times};
+use crate::cycle::{Call, Pace, Pods, Times};
 use crate::peer::Peer;
 use crate::report::{Figure, Report};
 use crate::stats::{milliseconds, percentile};
