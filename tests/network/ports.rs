@@ -153,6 +153,30 @@ async fn a_port_that_a_program_of_the_host_has_is_not_taken_from_it() -> Result<
     node.finish().await
 }
 
+#[tokio::test]
+async fn a_published_port_is_kept_from_the_hosts_programs() -> Result<()> {
+    let mut node = Node::start().await?;
+    let port = free_address()?.port();
+    let (sandbox, _) = published(&node, "server", mapping("", port)).await?;
+    for round in ["published", "after a restart"] {
+        // All of these let an ended connection's port be taken, as servers do.
+        for ip in ["127.0.0.1", "0.0.0.0", "::1", "::"] {
+            let taken = TcpListener::bind((ip.parse::<IpAddr>()?, port));
+            let error = taken.err().map(|error| error.kind());
+            assert_eq!(error, Some(std::io::ErrorKind::AddrInUse), "{ip}, {round}");
+        }
+        assert_eq!(
+            fetch_from_host(Ipv6Addr::LOCALHOST.into(), port).as_deref(),
+            Some(PAGE),
+            "{round}"
+        );
+        node.restart().await?;
+    }
+    node.cri.stop_sandbox(&sandbox.id).await?;
+    TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).context("the port is free again")?;
+    node.finish().await
+}
+
 /// Sends back every datagram, the last of them "end", that comes to this port of a sandbox's network, which is that of a
 /// process running this program.
 fn echo_datagrams(program: &str, port: u16) -> Result<()> {

@@ -7,8 +7,12 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::port::{Protocol, Sharing, bound};
+
 /// Connections served at once on a port; the next ones wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 512;
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 128;
 /// How long a sandbox may take to accept.
 const CONNECT: Duration = Duration::from_secs(10);
 /// Pause after a failure to accept, such as a lack of descriptors.
@@ -16,8 +20,9 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// Listens and serves until aborted.
 pub(super) fn start(listen: SocketAddr, target: SocketAddr) -> io::Result<JoinHandle<()>> {
-    let listener = TcpListener::bind(listen)?;
-    listener.set_nonblocking(true)?;
+    let socket = bound(Protocol::Tcp, listen, Sharing::AsForwarder)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    let listener = TcpListener::from(socket);
     let listener = tokio::net::TcpListener::from_std(listener)?;
     Ok(tokio::spawn(serve(listener, target)))
 }

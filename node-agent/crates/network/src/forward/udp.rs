@@ -9,6 +9,8 @@ use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::port::{Protocol, Sharing, bound};
+
 /// Senders remembered at once on a port; datagrams of others are dropped meanwhile.
 const MAX_SESSIONS: usize = 256;
 /// How long a sender is remembered after the sandbox's last answer.
@@ -18,8 +20,8 @@ const DATAGRAM: usize = 65_535;
 
 /// Listens and serves until aborted.
 pub(super) fn start(listen: SocketAddr, target: SocketAddr) -> io::Result<JoinHandle<()>> {
-    let socket = std::net::UdpSocket::bind(listen)?;
-    socket.set_nonblocking(true)?;
+    let socket = bound(Protocol::Udp, listen, Sharing::AsForwarder)?;
+    let socket = std::net::UdpSocket::from(socket);
     let socket = Arc::new(UdpSocket::from_std(socket)?);
     Ok(tokio::spawn(serve(socket, target)))
 }

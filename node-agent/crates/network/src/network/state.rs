@@ -7,7 +7,7 @@ use agent_types::SandboxId;
 use crate::attachment::BridgeAttachment;
 use crate::ipam::Pool;
 use crate::nft::{Element, elements};
-use crate::port::PortTable;
+use crate::port::{PortTable, keep};
 
 /// What is known of a sandbox's link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +75,7 @@ impl State {
     pub(super) fn insert(&mut self, attachment: BridgeAttachment, number: Option<u32>) {
         let sandbox = attachment.sandbox.clone();
         for port in &attachment.ports {
-            self.ports.hold(port, &sandbox);
+            self.ports.hold(port, &sandbox, keep(port));
         }
         self.by_interface
             .insert(attachment.interface.clone(), sandbox.clone());

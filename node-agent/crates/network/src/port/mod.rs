@@ -1,6 +1,8 @@
 //! Published ports: what a sandbox asks for, who holds what, and whether the host is in the way.
 
+mod keep;
 mod probe;
+mod socket;
 mod table;
 
 use std::fmt;
@@ -8,7 +10,9 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use keep::keep;
 pub(crate) use probe::{Probe, probe};
+pub(crate) use socket::{Sharing, bound};
 pub(crate) use table::PortTable;
 
 /// Protocols that ports are published for.

@@ -1,13 +1,13 @@
 //! Asks the host whether a port is free by binding it for an instant.
 //!
-//! Nothing is held afterwards: the rules that publish a port need no socket.
+//! Nothing is held afterwards; what is published is kept by [`super::keep()`].
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 
-use super::{PortMapping, Protocol, Scope};
+use super::socket::{Sharing, bound};
+use super::{PortMapping, Scope};
 
 /// What the host says about a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +30,9 @@ pub(crate) fn probe(mapping: &PortMapping) -> Result<Probe, Errno> {
         Scope::One(IpAddr::V6(ip)) => (None, Some(ip)),
     };
     for ip in v4.map(IpAddr::V4).into_iter().chain(v6.map(IpAddr::V6)) {
-        match bind(mapping.protocol, ip, mapping.host_port) {
-            Ok(()) => {}
+        let address = SocketAddr::new(ip, mapping.host_port);
+        match bound(mapping.protocol, address, Sharing::AfterEnded) {
+            Ok(_) => {}
             Err(Errno::ADDRINUSE) => return Ok(Probe::Taken),
             Err(Errno::ADDRNOTAVAIL) => return Ok(Probe::NoSuchAddress),
             // A kernel without this family or protocol has no listener of it either.
@@ -42,31 +43,10 @@ pub(crate) fn probe(mapping: &PortMapping) -> Result<Probe, Errno> {
     Ok(Probe::Free)
 }
 
-fn bind(protocol: Protocol, ip: IpAddr, port: u16) -> Result<(), Errno> {
-    let family = if ip.is_ipv4() {
-        AddressFamily::INET
-    } else {
-        AddressFamily::INET6
-    };
-    let (kind, number) = match protocol {
-        Protocol::Tcp => (SocketType::STREAM, ipproto::TCP),
-        Protocol::Udp => (SocketType::DGRAM, ipproto::UDP),
-        Protocol::Sctp => (SocketType::STREAM, ipproto::SCTP),
-    };
-    let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, Some(number))?;
-    if protocol == Protocol::Tcp {
-        // A connection that waits out its last minute is no listener.
-        sockopt::set_socket_reuseaddr(&socket, true)?;
-    }
-    if ip.is_ipv6() {
-        sockopt::set_ipv6_v6only(&socket, true)?;
-    }
-    rustix::net::bind(&socket, &SocketAddr::new(ip, port))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::port::Protocol;
     use std::net::{TcpListener, UdpSocket};
 
     fn mapping(protocol: Protocol, ip: Option<&str>, port: u16) -> PortMapping {
