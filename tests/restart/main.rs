@@ -4,4 +4,5 @@
 mod boot;
 mod running;
 mod shim;
+mod shim_sweep;
 mod sweep;

@@ -159,6 +159,21 @@ impl Cgroup {
         }
     }
 
+    /// Returns whether its processes are stopped, by itself or with a cgroup above it.
+    pub(crate) fn is_frozen(&self) -> bool {
+        let Some(directory) = self.main() else {
+            return false;
+        };
+        match self.version {
+            Version::V1 { freezer: None } => false,
+            Version::V1 { freezer: Some(_) } => {
+                read(directory, "freezer.state").is_ok_and(|state| !state.starts_with(b"THAWED"))
+            }
+            Version::V2 => read(directory, "cgroup.events")
+                .is_ok_and(|events| field(&events, "frozen") == Some(1)),
+        }
+    }
+
     /// Lets frozen processes go on: on v1 a frozen one does not even die.
     pub(crate) fn thaw(&self) {
         if let (Version::V1 { freezer: Some(_) }, Some(directory)) = (self.version, self.main()) {

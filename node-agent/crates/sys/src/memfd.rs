@@ -9,6 +9,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{MemfdFlags, Mode, SealFlags};
+use rustix::io::Errno;
+
+/// How often a seal is tried; the kernel waits for the pages each time, for up to 0.15 s.
+const SEAL_ATTEMPTS: u32 = 40;
 
 /// Why a file could not be copied.
 #[derive(Debug, thiserror::Error)]
@@ -52,10 +56,21 @@ pub fn sealed_copy(path: &Path) -> Result<OwnedFd, SealedCopyError> {
     let memory = OwnedFd::from(memory);
     rustix::fs::fchmod(&memory, Mode::from_raw_mode(0o500))
         .map_err(|errno| make("fchmod")(errno.into()))?;
-    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
-    rustix::fs::fcntl_add_seals(memory.as_fd(), seals)
-        .map_err(|errno| make("seal")(errno.into()))?;
+    seal(&memory).map_err(|errno| make("seal")(errno.into()))?;
     Ok(memory)
+}
+
+/// Forbids every change. The kernel refuses that as long as somebody holds one of the pages, as
+/// memory compaction does for a while on a busy machine.
+fn seal(memory: &OwnedFd) -> rustix::io::Result<()> {
+    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    for _ in 0..SEAL_ATTEMPTS {
+        match rustix::fs::fcntl_add_seals(memory.as_fd(), seals) {
+            Err(Errno::BUSY) => {}
+            sealed => return sealed,
+        }
+    }
+    rustix::fs::fcntl_add_seals(memory.as_fd(), seals)
 }
 
 /// Makes the memory file; kernels before 6.3 do not know the flag that asks for an executable one.
@@ -63,7 +78,7 @@ fn create(path: &Path) -> rustix::io::Result<OwnedFd> {
     let name = path.file_name().unwrap_or_default();
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     match rustix::fs::memfd_create(name, flags | MemfdFlags::EXEC) {
-        Err(rustix::io::Errno::INVAL) => rustix::fs::memfd_create(name, flags),
+        Err(Errno::INVAL) => rustix::fs::memfd_create(name, flags),
         made => made,
     }
 }
@@ -87,6 +102,25 @@ mod tests {
         assert!(seals.contains(SealFlags::WRITE | SealFlags::SEAL));
         let status = std::process::Command::new(path).status().unwrap();
         assert!(status.success());
+    }
+
+    #[test]
+    fn a_page_in_use_only_delays_the_seal() {
+        let memory = create(Path::new("/busy")).unwrap();
+        rustix::io::write(&memory, &[7; 4096]).unwrap();
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        // The pipe holds the page itself, as whoever moves pages about does.
+        let flags = rustix::pipe::SpliceFlags::empty();
+        let moved = rustix::pipe::splice(&memory, Some(&mut 0), &writer, None, 4096, flags);
+        assert_eq!(moved.unwrap(), 4096);
+        let refused = rustix::fs::fcntl_add_seals(&memory, SealFlags::WRITE);
+        assert_eq!(refused, Err(Errno::BUSY));
+        std::thread::scope(|scope| {
+            let sealed = scope.spawn(|| seal(&memory));
+            rustix::io::read(&reader, &mut [0; 4096]).unwrap();
+            assert_eq!(sealed.join().unwrap(), Ok(()));
+        });
+        assert!(rustix::io::write(&memory, b"x").is_err());
     }
 
     #[test]

@@ -26,10 +26,10 @@ impl Shim {
         if let Some(netlink) = netlink {
             fds.push((FdRole::NetlinkSocket, netlink));
         }
-        if let Some(agent) = &mut self.agent
-            && agent.send(Message::Ready(ready), fds, &self.poll).is_err()
-        {
-            self.agent_gone();
+        if let Some(agent) = &mut self.agent {
+            agent
+                .send(Message::Ready(ready), fds, &self.poll)
+                .map_err(|Gone| io::ErrorKind::BrokenPipe)?;
         }
         Ok(())
     }

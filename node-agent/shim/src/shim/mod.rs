@@ -51,6 +51,9 @@ pub(crate) struct Shim {
 
 impl Shim {
     /// Takes over what was made for the sandbox, and tells the agent that it stands.
+    ///
+    /// An agent that has gone meanwhile never promised the sandbox to anybody, and the next one
+    /// may have looked for it already: then there must be no shim, and this fails.
     pub(crate) fn new(
         made: Made,
         directory: Directory,
@@ -82,7 +85,8 @@ impl Shim {
         };
         // What the launch itself left on the heap.
         shim.buffers.touch();
-        shim.announce(made.netlink)?;
+        shim.announce(made.netlink)
+            .inspect_err(|_| shim.clear_away())?;
         Ok(shim)
     }
 

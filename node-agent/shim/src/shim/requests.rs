@@ -215,6 +215,14 @@ impl Shim {
         self.refuse_at_the_end()?;
         let index = self.container(&call.container_id)?;
         self.containers[index].require_running()?;
+        if self.containers[index].cgroup.is_frozen() {
+            // A process that joins would stop before it could answer, and this loop with it.
+            return Err(RequestError::State {
+                what: "container",
+                id: call.container_id.clone(),
+                state: "paused",
+            });
+        }
         let started = exec::start(
             call,
             id,

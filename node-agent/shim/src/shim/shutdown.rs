@@ -111,7 +111,7 @@ impl Shim {
     }
 
     /// Removes what others could still find of the shim.
-    fn clear_away(&self) {
+    pub(super) fn clear_away(&self) {
         if let Some(reaper) = self.sandbox.reaper() {
             let _ = agent_sys::signal::send(reaper.pidfd.as_fd(), 9);
             crate::pipes::wait_for(&reaper.pidfd);

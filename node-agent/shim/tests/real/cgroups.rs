@@ -89,6 +89,24 @@ async fn a_container_that_the_oom_killer_ended_says_so() {
 }
 
 #[tokio::test]
+async fn a_frozen_container_takes_no_session_and_does_not_stop_its_shim() {
+    use agent_types::{Classify as _, ErrorKind};
+    let node = Node::start().await;
+    let sandbox = node.sandbox().await;
+    let state = node.cgroup("freezer").join("freezer.state");
+    let plan = node.container("sleep 1000");
+    sandbox.start(&plan).await;
+    fs::write(&state, "FROZEN").unwrap();
+    let exec = sandbox.exec(&plan.id, "true");
+    let error = sandbox.shim.exec(exec).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::FailedPrecondition, "{error:?}");
+    assert!(error.to_string().contains("paused"), "{error}");
+    fs::write(&state, "THAWED").unwrap();
+    assert_eq!(sandbox.output(&plan.id, "echo on").await.1, "on\n");
+    sandbox.end().await;
+}
+
+#[tokio::test]
 async fn a_frozen_container_is_killed_all_the_same() {
     let node = Node::start().await;
     let mut sandbox = node.sandbox().await;

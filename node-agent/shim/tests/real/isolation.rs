@@ -131,6 +131,39 @@ async fn a_shim_holds_no_more_than_it_needs_and_cannot_be_looked_into() {
     sandbox.end().await;
 }
 
+/// Returns whether a process has the name of a sandbox's shim.
+fn shim_runs(id: &agent_types::SandboxId) -> bool {
+    let mut name = format!("shim:{}", id.short());
+    // The kernel keeps as many bytes of a name.
+    name.truncate(15);
+    let mut processes = fs::read_dir("/proc").unwrap();
+    processes.any(|entry| {
+        let comm = entry.unwrap().path().join("comm");
+        fs::read_to_string(comm).is_ok_and(|comm| comm.trim_end() == name)
+    })
+}
+
+#[tokio::test]
+async fn a_shim_whose_agent_went_away_before_it_came_up_ends() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let node = Node::start().await;
+    let spec = node.spec();
+    let launcher = node.launcher.pid().await.unwrap();
+    let launcher = Pid::from_raw(launcher.try_into().unwrap()).unwrap();
+    kill_process(launcher, Signal::STOP).unwrap();
+    // One turn sends the request; then the agent is gone.
+    tokio::select! {
+        biased;
+        launched = node.launcher.launch(&spec) => panic!("{launched:?}"),
+        () = std::future::ready(()) => {}
+    }
+    kill_process(launcher, Signal::CONT).unwrap();
+    // Requests are served in order: when this one stands, the other was forked.
+    node.sandbox().await.end().await;
+    until("no shim is left", || !shim_runs(&spec.id)).await;
+    assert_eq!(fs::read_dir(&spec.directory).unwrap().count(), 0);
+}
+
 #[tokio::test]
 async fn a_launch_that_cannot_be_says_why_and_leaves_nothing() {
     use agent_types::{Classify as _, ErrorKind};

@@ -27,6 +27,7 @@ pub async fn run(node: Node) {
             }
             _ = pass.tick() => {
                 strays_pass(&services).await;
+                node.retry_tear_downs().await;
                 sync(&services).await;
                 sweep(&services).await;
                 collect(&node).await;

@@ -12,6 +12,7 @@ use crate::sandbox::actor::{self, Beginning, Reply, SandboxHandle};
 use crate::sandbox::create;
 use crate::sandbox::error::{EndError, RunError, StepError};
 use crate::sandbox::spec::{SandboxRecord, SandboxSpec};
+use crate::sandbox::state::SandboxPhase;
 use crate::sandbox::view::SandboxView;
 use crate::services::Interrupted;
 use crate::time::Timestamp;
@@ -84,6 +85,16 @@ impl Node {
             .unwrap_or(Ok(()))
     }
 
+    /// Tries again to end what earlier stops have left.
+    pub(crate) async fn retry_tear_downs(&self) {
+        for handle in self.index.sandboxes(None) {
+            if handle.view().phase == SandboxPhase::NotReady {
+                // Without a leftover it has nothing to do; a failure is in the log.
+                drop(ask(&handle, |reply| Command::Stop { reply }).await);
+            }
+        }
+    }
+
     /// Stops a sandbox and removes it with its containers. May be repeated.
     ///
     /// # Errors
@@ -122,8 +133,7 @@ impl Node {
 
 /// A sandbox that is not made yet is nobody's to see; a person's is seen through its container.
 fn is_listed(view: &SandboxView) -> bool {
-    view.phase != crate::sandbox::state::SandboxPhase::Creating
-        || view.record.spec.owner == Owner::Local
+    view.phase != SandboxPhase::Creating || view.record.spec.owner == Owner::Local
 }
 
 /// Asks a sandbox's task; `None` when it ended before it could answer: the sandbox is gone.

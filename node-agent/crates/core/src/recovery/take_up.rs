@@ -18,7 +18,7 @@ use crate::sandbox::recover::exit_reports;
 use crate::sandbox::remove;
 use crate::sandbox::spec::SandboxStateRecord;
 use crate::sandbox::state::SandboxPhase;
-use crate::sandbox::stop::{Owned, tear_down};
+use crate::sandbox::stop::{Incomplete, Owned, tear_down};
 use crate::services::Services;
 
 /// A sandbox of the records, and its shim where that answers.
@@ -56,7 +56,7 @@ pub(super) async fn take_up(node: &Node, found: Found, rebooted: bool, recovered
         .as_ref()
         .is_none_or(|state| state.phase == SandboxPhase::Creating);
     if half_made && owner == Owner::Cri {
-        undo(&node.services, known).await;
+        undo(node, known).await;
         recovered.undone += 1;
         return;
     }
@@ -73,17 +73,19 @@ pub(super) async fn take_up(node: &Node, found: Found, rebooted: bool, recovered
 }
 
 /// Undoes a sandbox whose making was cut short; nobody was ever told its id.
-async fn undo(services: &Arc<Services>, known: Known) {
-    let state = known.state;
-    let owned = Owned {
-        attachment: state.as_ref().and_then(|state| state.attachment.clone()),
-        cgroup: state.and_then(|state| state.cgroup),
-        ..Owned::default()
-    };
-    if let Err(failures) = tear_down(services, &known.record, owned).await {
+async fn undo(node: &Node, known: Known) {
+    let services = &node.services;
+    let owned = known.state.map(Owned::from).unwrap_or_default();
+    if let Err(Incomplete { failures, left }) = tear_down(services, &known.record, owned).await {
         for failure in failures {
             tracing::warn!(sandbox_id = %known.record.id, error = %agent_telemetry::chain(&failure), "half-made sandbox not undone");
         }
+        // Listed as not ready, so that whoever removes it has the rest undone.
+        let beginning = Beginning::Resting {
+            leftover: Some(left),
+            containers: Vec::new(),
+        };
+        add(node, &known.record, beginning);
         return;
     }
     if let Err(error) = remove::forget(services, &known.record).await {

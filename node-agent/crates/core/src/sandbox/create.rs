@@ -21,7 +21,7 @@ use super::error::{RunError, StepError};
 use super::files;
 use super::spec::{NamespaceScope, SandboxNetwork, SandboxRecord, SandboxSpec, SandboxStateRecord};
 use super::state::SandboxPhase;
-use super::stop::{Owned, tear_down};
+use super::stop::{Failed, Owned, tear_down};
 use crate::node::index::{Found, Index};
 use crate::services::{Interrupted, Services, blocking};
 
@@ -111,12 +111,13 @@ fn checked_sysctls(spec: &SandboxSpec) -> Result<BTreeMap<String, String>, agent
 /// Makes a sandbox; undoes what was made where a step fails.
 ///
 /// # Errors
-/// [`RunError::Step`] with the step, or a refusal of the specification.
+/// [`RunError::Step`] with the step, or a refusal of the specification; and what could not be
+/// undone.
 pub(crate) async fn bring_up(
     services: &Services,
     record: &SandboxRecord,
     joined: Joined,
-) -> Result<(Live, Events), RunError> {
+) -> Result<(Live, Events), Box<Failed<RunError>>> {
     let step = |source| RunError::Step {
         id: record.id.clone(),
         source: Box::new(source),
@@ -143,11 +144,10 @@ pub(crate) async fn bring_up(
             drop(permit);
             Ok(made)
         }
-        Err(error) => {
-            // What cannot be undone now stays in the ledger, and the next pass tries again.
-            drop(tear_down(services, record, owned).await);
-            Err(step(error))
-        }
+        Err(error) => Err(Box::new(Failed {
+            left: tear_down(services, record, owned).await.err(),
+            error: step(error),
+        })),
     }
 }
 

@@ -32,14 +32,58 @@ pub(crate) struct Owned {
     pub(crate) containers: Vec<CgroupPath>,
 }
 
+/// A tear-down that did not end everything.
+#[derive(Debug)]
+pub(crate) struct Incomplete {
+    /// What failed; at least one.
+    pub(crate) failures: Vec<TeardownError>,
+    /// What may still be there, for another try.
+    pub(crate) left: SandboxStateRecord,
+}
+
+/// Something failed, and what was made for it may not all have been undone.
+#[derive(Debug)]
+pub(crate) struct Failed<E> {
+    pub(crate) error: E,
+    pub(crate) left: Option<Incomplete>,
+}
+
+impl<E> Failed<E> {
+    /// Returns the same with another error made of this one.
+    pub(crate) fn map<F>(self, change: impl FnOnce(E) -> F) -> Box<Failed<F>> {
+        Box::new(Failed {
+            error: change(self.error),
+            left: self.left,
+        })
+    }
+}
+
+impl<E> From<E> for Box<Failed<E>> {
+    /// Nothing was made yet.
+    fn from(error: E) -> Self {
+        Box::new(Failed { error, left: None })
+    }
+}
+
+impl From<SandboxStateRecord> for Owned {
+    /// What an earlier tear-down left; its shim is found by its socket.
+    fn from(left: SandboxStateRecord) -> Self {
+        Self {
+            attachment: left.attachment,
+            cgroup: left.cgroup,
+            ..Self::default()
+        }
+    }
+}
+
 /// Ends everything in `owned`, half made or whole, and saves that the sandbox is not ready.
 ///
-/// May be repeated. Cgroups are removed by the caller's [`remove_cgroups`] when it suits.
+/// May be repeated.
 pub(crate) async fn tear_down(
     services: &Services,
     record: &SandboxRecord,
     owned: Owned,
-) -> Result<(), Vec<TeardownError>> {
+) -> Result<(), Incomplete> {
     let id = &record.id;
     let mut failures = Vec::new();
     if let Err(failure) = end_shim(services, record, owned.shim, owned.shim_process).await {
@@ -59,14 +103,14 @@ pub(crate) async fn tear_down(
         failures.push(failure);
     }
     let kept = !failures.is_empty();
-    let state = SandboxStateRecord {
+    let left = SandboxStateRecord {
         phase: SandboxPhase::NotReady,
         attachment: owned.attachment.filter(|_| kept),
         cgroup: owned.cgroup.filter(|_| kept),
     };
     if let Err(source) = services
         .store
-        .save(Durability::Unsynced, id.as_str(), &state)
+        .save(Durability::Unsynced, id.as_str(), &left)
         .await
     {
         failures.push(TeardownError::Save {
@@ -77,7 +121,7 @@ pub(crate) async fn tear_down(
     if failures.is_empty() {
         Ok(())
     } else {
-        Err(failures)
+        Err(Incomplete { failures, left })
     }
 }
 

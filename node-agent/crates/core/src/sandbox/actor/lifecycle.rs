@@ -11,9 +11,8 @@ use super::slot::answer;
 use crate::event::{Action, Subject};
 use crate::sandbox::create::{self, Joined, Live};
 use crate::sandbox::error::{EndError, RunError, TeardownError};
-use crate::sandbox::spec::SandboxStateRecord;
 use crate::sandbox::state::{SandboxEvent, SandboxPhase};
-use crate::sandbox::stop::{Owned, kill_containers, tear_down};
+use crate::sandbox::stop::{Failed, Incomplete, Owned, kill_containers, tear_down};
 use crate::sandbox::{recover, remove};
 
 impl Actor {
@@ -23,7 +22,7 @@ impl Actor {
         self.spawn(async move {
             let result = match joined {
                 Ok(joined) => create::bring_up(&services, &record, joined).await,
-                Err(error) => Err(error),
+                Err(error) => Err(error.into()),
             };
             Done::Up(result.map(Box::new))
         });
@@ -34,7 +33,7 @@ impl Actor {
         create::joined(&self.index, &self.record)
     }
 
-    pub(super) fn came_up(&mut self, result: Result<Box<(Live, Events)>, RunError>) {
+    pub(super) fn came_up(&mut self, result: Result<Box<(Live, Events)>, Box<Failed<RunError>>>) {
         match result {
             Ok(up) => {
                 let (live, events) = *up;
@@ -44,14 +43,25 @@ impl Actor {
                     self.take_down();
                 }
             }
-            Err(error) => {
-                self.move_on(SandboxEvent::WentDown);
-                // It never was: the name is free again, and nobody lists it.
-                self.index.forget_sandbox(&self.record);
-                answer(&mut self.up_waiters, &Err(Arc::new(error)));
-                answer(&mut self.stop_waiters, &Ok(()));
-                self.forget();
-            }
+            Err(failed) => self.did_not_come_up(*failed),
+        }
+    }
+
+    fn did_not_come_up(&mut self, failed: Failed<RunError>) {
+        let Failed { error, left } = failed;
+        self.move_on(SandboxEvent::WentDown);
+        let undone = self.keep(left);
+        if undone.is_ok() {
+            // It never was: the name is free again, and nobody lists it.
+            self.index.forget_sandbox(&self.record);
+        }
+        answer(&mut self.up_waiters, &Err(Arc::new(error)));
+        answer(&mut self.stop_waiters, &undone);
+        if undone.is_ok() {
+            self.forget();
+        } else {
+            // Listed as not ready, so that whoever removes it has the rest undone.
+            self.drive_removal();
         }
     }
 
@@ -110,20 +120,13 @@ impl Actor {
         self.phase = SandboxPhase::Stopping;
         let (services, record) = (Arc::clone(&self.services), Arc::clone(&self.record));
         let owned = self.owned();
-        self.spawn(async move {
-            let result = tear_down(&services, &record, owned).await;
-            Done::Down(result.err().unwrap_or_default())
-        });
+        self.spawn(async move { Done::Down(tear_down(&services, &record, owned).await.err()) });
     }
 
     fn owned(&mut self) -> Owned {
         let mut owned = match (&self.live, self.leftover.take()) {
             (Some(live), _) => live.owned(),
-            (None, Some(state)) => Owned {
-                attachment: state.attachment,
-                cgroup: state.cgroup,
-                ..Owned::default()
-            },
+            (None, Some(left)) => left.into(),
             (None, None) => Owned::default(),
         };
         owned.containers = self
@@ -134,7 +137,7 @@ impl Actor {
         owned
     }
 
-    pub(super) fn went_down(&mut self, failures: Vec<TeardownError>) {
+    pub(super) fn went_down(&mut self, left: Option<Incomplete>) {
         // What the shim said before it ended counts more than that it ended.
         while let Some(event) = self.shim_events.as_mut().and_then(crate::shim::heard) {
             if let agent_shim_client::ShimEvent::ContainerExited(report) = event {
@@ -142,9 +145,28 @@ impl Actor {
             }
         }
         self.shim_events = None;
+        let (services, record) = (Arc::clone(&self.services), Arc::clone(&self.record));
+        let unheard: Vec<_> = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| slot.is_running())
+            .map(|(id, _)| id.clone())
+            .collect();
+        if unheard.is_empty() {
+            self.is_down(left);
+        } else {
+            // The shim died on the way; what it wrote before counts.
+            self.spawn(async move {
+                let exits = recover::exit_reports(&services, &record.id, unheard).await;
+                Done::Lost { exits, left }
+            });
+        }
+    }
+
+    fn is_down(&mut self, left: Option<Incomplete>) {
         self.move_on(SandboxEvent::WentDown);
         self.end_unseen("its shim ended before it could report");
-        let result = self.report_teardown(failures);
+        let result = self.keep(left);
         self.live = None;
         if !self.is_local() {
             self.tell(
@@ -159,20 +181,19 @@ impl Actor {
     }
 
     /// Logs each failure once, and keeps what another try needs.
-    fn report_teardown(&mut self, failures: Vec<TeardownError>) -> Result<(), Arc<EndError>> {
+    pub(super) fn keep(&mut self, left: Option<Incomplete>) -> Result<(), Arc<EndError>> {
+        let Some(Incomplete { failures, left }) = left else {
+            return Ok(());
+        };
+        self.leftover = Some(left);
         for failure in &failures {
             tracing::warn!(sandbox_id = %self.record.id, error = %agent_telemetry::chain(failure), "sandbox teardown incomplete");
         }
-        let Some(first) = failures.into_iter().next() else {
-            return Ok(());
-        };
-        self.leftover = self.live.as_ref().map(|live| SandboxStateRecord {
-            phase: SandboxPhase::NotReady,
-            attachment: live.attachment.clone(),
-            cgroup: Some(live.cgroup.clone()),
-        });
+        let id = self.record.id.clone();
+        let first = failures.into_iter().next();
+        let first = first.unwrap_or(TeardownError::Incomplete { id: id.clone() });
         Err(Arc::new(EndError::Teardown {
-            id: self.record.id.clone(),
+            id,
             source: Arc::new(first),
         }))
     }
@@ -200,19 +221,16 @@ impl Actor {
             // Their processes must be gone before anything else of theirs is.
             kill_containers(&services, owned.containers.clone()).await;
             let exits = recover::exit_reports(&services, &record.id, containers).await;
-            let failures = tear_down(&services, &record, owned).await;
-            Done::Lost {
-                exits,
-                failures: failures.err().unwrap_or_default(),
-            }
+            let left = tear_down(&services, &record, owned).await.err();
+            Done::Lost { exits, left }
         });
     }
 
-    pub(super) fn was_lost(&mut self, exits: Vec<ExitReport>, failures: Vec<TeardownError>) {
+    pub(super) fn was_lost(&mut self, exits: Vec<ExitReport>, left: Option<Incomplete>) {
         for report in exits {
             self.container_exited(report);
         }
-        self.went_down(failures);
+        self.is_down(left);
     }
 
     pub(super) fn remove(&mut self, reply: Reply<(), EndError>) {

@@ -14,6 +14,7 @@ use crate::container::state::Exit;
 use crate::container::{AttachError, CreateError, RemoveError, StartError, StopError};
 use crate::sandbox::create::Live;
 use crate::sandbox::error::{EndError, RunError, TeardownError};
+use crate::sandbox::stop::{Failed, Incomplete};
 
 /// Where the answer to a command goes; several callers may share one failure.
 pub(crate) type Reply<T, E> = oneshot::Sender<Result<T, Arc<E>>>;
@@ -86,16 +87,20 @@ pub(crate) struct StartedLocal {
 /// The end of long work.
 #[derive(Debug)]
 pub(crate) enum Done {
-    Up(Result<Box<(Live, Events)>, RunError>),
-    Down(Vec<TeardownError>),
+    Up(Result<Box<(Live, Events)>, Box<Failed<RunError>>>),
+    Down(Option<Incomplete>),
+    /// It is down, and these are the exits that its shim had written.
     Lost {
         exits: Vec<ExitReport>,
-        failures: Vec<TeardownError>,
+        left: Option<Incomplete>,
     },
     Forgotten(Result<(), TeardownError>),
     Created(ContainerId, Result<Made, CreateError>),
     Started(ContainerId, Result<SystemTime, StartError>),
-    StartedLocal(ContainerId, Result<Box<StartedLocal>, StartError>),
+    StartedLocal(
+        ContainerId,
+        Result<Box<StartedLocal>, Box<Failed<StartError>>>,
+    ),
     Cleaned(ContainerId, Result<(), RemoveError>),
 }
 

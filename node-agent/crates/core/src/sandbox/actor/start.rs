@@ -15,7 +15,7 @@ use crate::event::Action;
 use crate::sandbox::create::{Joined, Live, bring_up};
 use crate::sandbox::error::RunError;
 use crate::sandbox::state::{SandboxEvent, SandboxPhase};
-use crate::sandbox::stop::tear_down;
+use crate::sandbox::stop::{Failed, tear_down};
 use crate::shim;
 use crate::time::Timestamp;
 
@@ -168,6 +168,11 @@ impl Actor {
             }
             return;
         }
+        if self.leftover.is_some() {
+            // The ledger has room for one run: what the last one left goes first.
+            self.leftover_goes_first(id);
+            return;
+        }
         let joined = self.joined();
         self.move_on(SandboxEvent::StartAsked);
         let Some(slot) = self.slots.get_mut(id) else {
@@ -188,10 +193,18 @@ impl Actor {
         });
     }
 
+    fn leftover_goes_first(&mut self, id: &ContainerId) {
+        let going = Err(Arc::new(StartError::Going { id: id.clone() }));
+        if let Some(slot) = self.slots.get_mut(id) {
+            answer(&mut slot.start_waiters, &going);
+        }
+        self.take_down();
+    }
+
     pub(super) fn started_local(
         &mut self,
         id: &ContainerId,
-        result: Result<Box<StartedLocal>, StartError>,
+        result: Result<Box<StartedLocal>, Box<Failed<StartError>>>,
     ) {
         match result {
             Ok(started) => {
@@ -209,8 +222,11 @@ impl Actor {
                 }
                 self.started(id, Ok(started_at));
             }
-            Err(error) => {
+            Err(failed) => {
+                let Failed { error, left } = *failed;
                 self.move_on(SandboxEvent::WentDown);
+                // Logged there; another start or the removal tries again.
+                drop(self.keep(left));
                 let code = error.program_exit_code().unwrap_or(128);
                 let mut exit = start_failure(agent_telemetry::chain(&error).to_string());
                 exit.code = code;
@@ -281,7 +297,7 @@ impl LocalStart {
         self,
         joined: Result<Joined, RunError>,
         attaches: Vec<PendingAttach>,
-    ) -> Result<StartedLocal, StartError> {
+    ) -> Result<StartedLocal, Box<Failed<StartError>>> {
         let id = &self.record.id;
         let sandbox = |source| StartError::Sandbox {
             id: id.clone(),
@@ -290,7 +306,7 @@ impl LocalStart {
         let joined = joined.map_err(&sandbox)?;
         let (live, events) = bring_up(&self.services, &self.sandbox, joined)
             .await
-            .map_err(&sandbox)?;
+            .map_err(|failed| failed.map(sandbox))?;
         match self.set_up(&live, attaches).await {
             Ok((made, started_at)) => Ok(StartedLocal {
                 live,
@@ -302,12 +318,8 @@ impl LocalStart {
                 let mut owned = live.owned();
                 owned.containers = vec![self.record.cgroup.clone()];
                 drop(live);
-                if let Err(failures) = tear_down(&self.services, &self.sandbox, owned).await {
-                    for failure in failures {
-                        tracing::warn!(sandbox_id = %self.sandbox.id, error = %agent_telemetry::chain(&failure), "sandbox teardown incomplete");
-                    }
-                }
-                Err(error)
+                let left = tear_down(&self.services, &self.sandbox, owned).await.err();
+                Err(Box::new(Failed { error, left }))
             }
         }
     }

@@ -86,8 +86,8 @@ impl Actor {
     fn done(&mut self, done: Done) {
         match done {
             Done::Up(result) => self.came_up(result),
-            Done::Down(failures) => self.went_down(failures),
-            Done::Lost { exits, failures } => self.was_lost(exits, failures),
+            Done::Down(left) => self.went_down(left),
+            Done::Lost { exits, left } => self.was_lost(exits, left),
             Done::Forgotten(result) => self.forgotten(result),
             Done::Created(id, result) => self.created(&id, result),
             Done::Started(id, result) => self.started(&id, result),
