@@ -6,11 +6,16 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::sched::{CloneFlags, setns, unshare};
+use rustix::io::Errno;
+use rustix::mount::{UnmountFlags, unmount};
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
+
+/// Type of the file system that namespaces are files of.
+const NSFS_MAGIC: rustix::fs::FsWord = 0x6e73_6673;
 
 /// Opens the network namespace that `path` names, such as a pinned one.
 ///
@@ -37,6 +42,50 @@ pub fn create() -> io::Result<OwnedFd> {
         unshare(CloneFlags::CLONE_NEWNET)?;
         current()
     })
+}
+
+/// Keeps `netns` alive and gives it a name: mounts it on a file at `path`, which is made where it is missing.
+///
+/// What was pinned at `path` before is let go first.
+///
+/// # Errors
+/// When the file cannot be made, or without `CAP_SYS_ADMIN`.
+pub fn pin(netns: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    unpin(path)?;
+    File::create(path)?;
+    let source = format!("/proc/thread-self/fd/{}", netns.as_raw_fd());
+    rustix::mount::mount_bind(source, path).map_err(|errno| {
+        // Nothing is mounted there: an empty file would pass for a namespace that is gone.
+        let _ = std::fs::remove_file(path);
+        errno.into()
+    })
+}
+
+/// Takes the name away that [`pin`] gave; one that is not there is no error.
+///
+/// # Errors
+/// When the mount or the file cannot be removed.
+pub fn unpin(path: &Path) -> io::Result<()> {
+    loop {
+        match unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
+            // Somebody may have mounted another one on top.
+            Ok(()) => {}
+            // Not a mount point: what is left of a machine that was booted since.
+            Err(Errno::INVAL) => break,
+            Err(Errno::NOENT) => return Ok(()),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
+/// Says whether a network namespace is pinned at `path`.
+#[must_use]
+pub fn is_pinned(path: &Path) -> bool {
+    rustix::fs::statfs(path).is_ok_and(|found| found.f_type == NSFS_MAGIC)
 }
 
 /// Runs `work` on a throw-away thread inside `netns` and returns what it returned.
@@ -91,8 +140,6 @@ fn on_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result
     reason = "setsockopt(SO_ATTACH_FILTER) has no safe wrapper"
 )]
 pub fn keep_only(socket: BorrowedFd<'_>, message_type: u16, family: u8) -> io::Result<()> {
-    use std::os::fd::AsRawFd;
-
     // The machine loads words in network byte order; the header is in the host's.
     let wanted = u32::from(message_type.to_be());
     let step = |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter {
@@ -165,8 +212,6 @@ pub fn ask_for_explanations(socket: BorrowedFd<'_>) -> io::Result<()> {
 
 #[expect(unsafe_code, reason = "netlink's socket options have no safe wrapper")]
 fn netlink_option(socket: BorrowedFd<'_>, option: libc::c_int) -> io::Result<()> {
-    use std::os::fd::AsRawFd;
-
     const SOL_NETLINK: libc::c_int = 270;
     let on: libc::c_int = 1;
     let length = libc::socklen_t::try_from(size_of_val(&on)).unwrap_or_default();

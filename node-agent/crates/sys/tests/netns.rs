@@ -42,3 +42,40 @@ fn a_filter_is_accepted() {
     netns::keep_only(socket.as_fd(), 17, 0).unwrap();
     netns::drain(&socket).unwrap();
 }
+
+#[test]
+fn a_pinned_namespace_outlives_its_descriptors() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("pin");
+    let made = netns::create().unwrap();
+    let inode_before = inode(&made);
+    netns::pin(made.as_fd(), &path).unwrap();
+    drop(made);
+    assert!(netns::is_pinned(&path));
+    assert_eq!(inode(&netns::open(&path).unwrap()), inode_before);
+    netns::unpin(&path).unwrap();
+    assert!(!path.exists());
+}
+
+#[test]
+fn pinning_and_unpinning_may_be_repeated() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("pin");
+    for _ in 0..2 {
+        let made = netns::create().unwrap();
+        netns::pin(made.as_fd(), &path).unwrap();
+        assert_eq!(inode(&netns::open(&path).unwrap()), inode(&made));
+    }
+    netns::unpin(&path).unwrap();
+    netns::unpin(&path).unwrap();
+}
+
+#[test]
+fn a_file_left_from_before_a_boot_is_no_namespace() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("pin");
+    File::create(&path).unwrap();
+    assert!(!netns::is_pinned(&path));
+    netns::unpin(&path).unwrap();
+    assert!(!path.exists());
+}

@@ -71,14 +71,28 @@ pub fn close_all() -> io::Result<()> {
     close_range(0)
 }
 
+/// Keeps every descriptor above 2 that is open now from programs that are executed later.
+///
+/// What this program opens is kept from them anyway; what it was started with need not be.
+///
+/// # Errors
+/// Fails on kernels before 5.11.
+pub fn keep_descriptors_from_programs() -> io::Result<()> {
+    range(FIRST_FREE, libc::CLOSE_RANGE_CLOEXEC)
+}
+
 fn close_range(first: RawFd) -> io::Result<()> {
-    // SAFETY: the call takes numbers only; that nobody uses the descriptors afterwards is the caller's documented duty.
+    range(first, 0)
+}
+
+fn range(first: RawFd, flags: libc::c_uint) -> io::Result<()> {
+    // SAFETY: the call takes numbers only; that nobody uses descriptors that it closes afterwards is the callers' documented duty.
     let result = unsafe {
         libc::syscall(
             libc::SYS_close_range,
             first.cast_unsigned(),
             libc::c_uint::MAX,
-            0,
+            flags,
         )
     };
     if result == 0 {

@@ -13,4 +13,4 @@ pub use confine::{
     capability_set, drop_bounding_except, join_new_session_keyring, let_kernel_reap, load_seccomp,
     reset_signals, set_ambient, set_credentials, set_hostname_and_domain,
 };
-pub use fds::{close_all, keep_stdio_and, place_stdio};
+pub use fds::{close_all, keep_descriptors_from_programs, keep_stdio_and, place_stdio};
