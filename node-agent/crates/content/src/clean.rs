@@ -6,6 +6,7 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use agent_types::Digest;
 
@@ -24,6 +25,16 @@ impl Stamp {
     /// Returns the size of the file.
     pub(crate) const fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Returns when the file was last written to.
+    pub(crate) fn modified(&self) -> SystemTime {
+        let nanoseconds = Duration::from_nanos(self.nanoseconds.unsigned_abs());
+        match u64::try_from(self.seconds) {
+            Ok(seconds) => SystemTime::UNIX_EPOCH + Duration::from_secs(seconds) + nanoseconds,
+            // Before 1970: a clock that was wrong.
+            Err(_) => SystemTime::UNIX_EPOCH,
+        }
     }
 }
 

@@ -21,6 +21,8 @@ pub struct BlobEntry {
     pub digest: Digest,
     /// Its size in bytes.
     pub size: u64,
+    /// When the last byte of it arrived.
+    pub received_at: SystemTime,
 }
 
 /// What the store takes on disk.
@@ -194,6 +196,7 @@ impl ContentStore {
         let entry = |(digest, stamp): (Digest, Stamp)| BlobEntry {
             digest,
             size: stamp.size(),
+            received_at: stamp.modified(),
         };
         Ok(scan(&self.inner.root)?.into_iter().map(entry).collect())
     }

@@ -21,7 +21,7 @@ use super::spec::{
 use super::state::ContainerState;
 use super::{devices, log, remove, volumes};
 use crate::exec::Template;
-use crate::image::ImageRecord;
+use crate::image::{HeldImage, ImageRecord};
 use crate::sandbox::spec::{NamespaceScope, SandboxRecord};
 use crate::sandbox::{Live, create::durability};
 use crate::services::{Services, blocking};
@@ -38,6 +38,8 @@ pub(crate) struct Made {
     pub(crate) pid: u32,
     pub(crate) user: Option<ContainerUser>,
     pub(crate) template: Option<Arc<Template>>,
+    /// Keeps the image until the container is seen to use it.
+    pub(crate) image: Option<HeldImage>,
 }
 
 /// Refuses what needs no look at the machine or the image.
@@ -72,7 +74,8 @@ pub(crate) async fn create(
     id: ContainerId,
     spec: ContainerSpec,
 ) -> Result<Made, CreateError> {
-    let record = Arc::new(resolve(services, sandbox, id, spec).await?);
+    let (record, image) = resolve(services, sandbox, id, spec).await?;
+    let record = Arc::new(record);
     let step = |source| CreateError::Step {
         id: record.id.clone(),
         source: Box::new(source),
@@ -84,7 +87,10 @@ pub(crate) async fn create(
         .await
         .map_err(|error| step(error.into()))?;
     match finish(services, sandbox, live, &record).await {
-        Ok(made) => Ok(made),
+        Ok(made) => Ok(Made {
+            image: Some(image),
+            ..made
+        }),
         Err(source) => {
             // What cannot be undone now stays in the ledger, and the next pass tries again.
             drop(remove::clean(services, sandbox, &record, None).await);
@@ -124,20 +130,21 @@ async fn resolve(
     sandbox: &SandboxRecord,
     id: ContainerId,
     spec: ContainerSpec,
-) -> Result<ContainerRecord, CreateError> {
+) -> Result<(ContainerRecord, HeldImage), CreateError> {
     let name = spec.metadata.name.clone();
     let refused = |source| CreateError::Spec {
         name: name.clone(),
         source: Box::new(source),
     };
     check(services, sandbox, &spec).map_err(&refused)?;
-    let image = services
+    let held = services
         .images
-        .resolve(&spec.image)
+        .hold(&spec.image)
         .map_err(|source| CreateError::Image {
             name: name.clone(),
             source,
         })?;
+    let image = &held.image;
     let chain = services
         .images
         .ensure_unpacked(&image.id)
@@ -153,20 +160,21 @@ async fn resolve(
         .map_err(|error| refused(error.into()))?;
     let stop_signal = match spec.stop_signal {
         Some(signal) => signal,
-        None => image_stop_signal(&image).map_err(&refused)?,
+        None => image_stop_signal(image).map_err(&refused)?,
     };
-    Ok(ContainerRecord {
+    let record = ContainerRecord {
         sandbox: sandbox.id.clone(),
         image: image.id.clone(),
         chain,
-        defaults: defaults(&image),
+        defaults: defaults(image),
         stop_signal,
         cgroup,
         log_path: log::absolute(&log_directory(services, sandbox), &spec.log.path),
         created_at: Timestamp::now(),
         id,
         spec,
-    })
+    };
+    Ok((record, held))
 }
 
 fn image_stop_signal(image: &ImageRecord) -> Result<i32, SpecError> {
@@ -217,6 +225,7 @@ async fn prepare_only(
             pid: 0,
             user: None,
             template: None,
+            image: None,
         })
     })
     .await?
@@ -229,6 +238,7 @@ pub(crate) async fn set_up(
     live: &Live,
     record: &Arc<ContainerRecord>,
 ) -> Result<Made, StepError> {
+    unpack_again(services, record).await?;
     let _admitted = services.starts.acquire().await;
     let prepared = {
         let (services, sandbox) = (Arc::clone(services), Arc::clone(sandbox));
@@ -245,7 +255,18 @@ pub(crate) async fn set_up(
             groups: created.groups,
         }),
         template: Some(Arc::new(prepared.template)),
+        image: None,
     })
+}
+
+/// Makes layers whole that a power cut has cost since the container was created.
+async fn unpack_again(services: &Services, record: &ContainerRecord) -> Result<(), StepError> {
+    let is_there = |chain| services.snapshots.contains(chain);
+    if !record.chain.as_ref().is_none_or(is_there) {
+        let unpacked = services.images.ensure_unpacked(&record.image).await;
+        unpacked.map_err(|source| StepError::Layers(Box::new(source)))?;
+    }
+    Ok(())
 }
 
 struct Prepared {

@@ -7,6 +7,7 @@ use agent_shim_client::RequestError;
 use agent_types::{Classify, ContainerId, ErrorKind};
 
 use super::state::InvalidTransition;
+use crate::image::EnsureError;
 use crate::sandbox::RunError;
 use crate::services::Interrupted;
 
@@ -174,6 +175,9 @@ pub enum StepError {
     /// Its writable layer was not made.
     #[error(transparent)]
     Snapshot(#[from] agent_snapshot::PrepareError),
+    /// Layers of its image that a crash cost are not to be had.
+    #[error(transparent)]
+    Layers(Box<EnsureError>),
     /// Its seccomp filter was not compiled.
     #[error(transparent)]
     Seccomp(#[from] agent_seccomp::CompileError),
@@ -206,6 +210,7 @@ impl Classify for StepError {
             Self::Cgroup(source) => source.kind(),
             Self::CgroupDirectory(source) => source.kind(),
             Self::Snapshot(source) => source.kind(),
+            Self::Layers(source) => source.kind(),
             Self::Seccomp(source) => source.kind(),
             Self::Path { source, .. } => agent_types::error::kind_of_io(source),
             Self::Spec(source) => source.kind(),

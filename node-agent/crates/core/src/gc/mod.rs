@@ -24,11 +24,14 @@ pub async fn run(node: Node) {
             () = services.litter.notified() => {
                 tokio::time::sleep(SETTLE).await;
                 sweep(&services).await;
+                if node.images().has_removed() {
+                    collect(&node).await;
+                }
             }
             _ = pass.tick() => {
                 strays_pass(&services).await;
                 node.retry_tear_downs().await;
-                sync(&services).await;
+                services.images.sync().await;
                 sweep(&services).await;
                 collect(&node).await;
             }
@@ -41,15 +44,6 @@ async fn sweep(services: &Arc<Services>) {
     let swept = blocking(move || services.snapshots.sweep()).await;
     if let Ok(Err(error)) = swept {
         tracing::warn!(error = %agent_telemetry::chain(&error), "trash not deleted");
-    }
-}
-
-/// Writes layers and blobs out, so that a power cut does not cost them.
-async fn sync(services: &Arc<Services>) {
-    let services = Arc::clone(services);
-    let synced = blocking(move || services.snapshots.sync()).await;
-    if let Ok(Err(error)) = synced {
-        tracing::warn!(error = %agent_telemetry::chain(&error), "layers not synced");
     }
 }
 

@@ -6,10 +6,10 @@ use agent_snapshot::ChainId;
 use agent_types::ImageId;
 use tokio_util::sync::CancellationToken;
 
-use super::error::EnsureError;
+use super::error::{EnsureError, LayerError};
 use super::progress::Progress;
 use super::stack::Stack;
-use super::{Images, plan};
+use super::{Images, Inner, plan};
 
 impl Images {
     /// Returns the top of an image's layers, none if it has no layers, once all are unpacked.
@@ -43,7 +43,25 @@ impl Images {
             inner.sync_soon();
             built
         });
-        super::sync::finished(work).await.map_err(failed)?;
+        let built = super::sync::finished(work).await;
+        if let Err((_, LayerError::Missing)) = &built {
+            self.lose(id).await;
+        }
+        built.map_err(failed)?;
         Ok(record.top().cloned())
+    }
+
+    /// Takes the names of an image that cannot be made whole here, so that whoever needs it pulls
+    /// it instead of finding it.
+    async fn lose(&self, id: &ImageId) {
+        let _changes = self.inner.changes.lock().await;
+        let Some(mut record) = self.get(id).map(|record| (*record).clone()) else {
+            return;
+        };
+        record.remove_while_used();
+        match Inner::save(&self.inner, vec![record]).await {
+            Ok(()) => tracing::warn!(image = %id, "image with lost layers forgotten"),
+            Err(error) => tracing::warn!(image = %id, error = %error, "lost image not forgotten"),
+        }
     }
 }

@@ -116,6 +116,21 @@ pub enum PullError {
     },
 }
 
+impl PullError {
+    /// Says whether the image itself is refused, so that keeping parts of it is of no use.
+    pub(super) fn is_final(&self) -> bool {
+        match self {
+            Self::NotAnImage { .. } | Self::WrongPlatform { .. } | Self::Config { .. } => true,
+            Self::FetchConfig { source, .. } | Self::Layer { source, .. } => source.is_final(),
+            Self::Resolve { .. }
+            | Self::NoPlatform { .. }
+            | Self::Keep { .. }
+            | Self::Record { .. }
+            | Self::Cancelled { .. } => false,
+        }
+    }
+}
+
 fn listed(platforms: &[Platform]) -> String {
     match platforms {
         [] => "nothing that is named".to_owned(),
@@ -251,6 +266,24 @@ impl LayerError {
             Self::MediaType { .. }
             | Self::Stored(_)
             | Self::Commit(_)
+            | Self::Missing
+            | Self::Cancelled => false,
+        }
+    }
+}
+
+impl LayerError {
+    /// Says whether another try would come to the same: the bytes are those that were asked for,
+    /// and they are no layer.
+    fn is_final(&self) -> bool {
+        match self {
+            Self::MediaType { .. } | Self::TooLarge { .. } | Self::DiffId { .. } => true,
+            Self::Unpack(_) => self.blames_content(),
+            Self::Commit(error) => refused(error.kind()) == ErrorKind::FailedPrecondition,
+            Self::Fetch(_)
+            | Self::Ingest(_)
+            | Self::Accept(_)
+            | Self::Stored(_)
             | Self::Missing
             | Self::Cancelled => false,
         }

@@ -1,9 +1,10 @@
 //! Garbage collection: what no image has a use for any more.
 
 use std::collections::HashSet;
-use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
+use agent_content::BlobEntry;
 use agent_snapshot::ChainId;
 use agent_types::{Digest, ImageId};
 
@@ -13,7 +14,7 @@ use super::remove::InUse;
 use super::sync::blocking;
 use super::{Images, Inner};
 
-/// Age at which what was received of a blob is no longer kept for a resume.
+/// Age at which what a pull has fetched that did not come to its end is no longer kept for the next.
 const STALE: Duration = Duration::from_secs(24 * 3600);
 
 /// What a collection has removed.
@@ -28,32 +29,56 @@ pub struct Collected {
 }
 
 impl Images {
-    /// Deletes images that were removed while used and are not used any more, then layers and
-    /// blobs that no image refers to and no pull is making.
+    /// Deletes images that were removed while used and are not used any more, then layers that no
+    /// image refers to and no pull is making, and such blobs: at once those of images that are
+    /// gone, after a day those that a pull has fetched that never came to its end.
     ///
     /// To be called after a container is removed, and now and then. What cannot be removed now is
     /// left for the next time.
     pub async fn collect_garbage(&self, in_use: InUse<'_>) -> Result<Collected, CollectError> {
-        let mut collected = Collected::default();
+        let (mut images, mut condemned) = (Vec::new(), HashSet::new());
         {
             let _changes = self.inner.changes.lock().await;
             let all: Vec<_> = self.inner.catalog().all().cloned().collect();
-            for record in all
-                .iter()
-                .filter(|record| record.removed && !in_use(&record.id))
-            {
-                let forgotten = Arc::clone(&self.inner).forget(record.id.clone()).await;
-                forgotten.map_err(|source| CollectError::Record {
+            for record in all.iter().filter(|record| record.removed) {
+                let forgotten = self.inner.forget(&record.id, in_use).await;
+                let forgotten = forgotten.map_err(|source| CollectError::Record {
                     id: record.id.clone(),
                     source,
                 })?;
-                collected.images.push(record.id.clone());
+                if forgotten {
+                    images.push(record.id.clone());
+                    condemned.extend(record.blobs().cloned());
+                }
             }
         }
+        let collected = self.collect_unused(&condemned).await?;
+        Ok(Collected {
+            images,
+            ..collected
+        })
+    }
+
+    /// Deletes blobs that are of no use to the next pull, and layers without an image. A failure
+    /// is told in the log: the next collection tries again.
+    pub(super) async fn discard(&self, blobs: Vec<Digest>) {
+        if let Err(error) = self.collect_unused(&blobs.into_iter().collect()).await {
+            tracing::warn!(error = %agent_telemetry::chain(&error), "unused layers and blobs not collected");
+        }
+    }
+
+    /// Says whether an image waits for its last container to go.
+    #[must_use]
+    pub fn has_removed(&self) -> bool {
+        self.inner.catalog().all().any(|record| record.removed)
+    }
+
+    async fn collect_unused(&self, condemned: &HashSet<Digest>) -> Result<Collected, CollectError> {
+        let mut collected = Collected::default();
         for chain in self.unused_layers() {
             collected.layers += usize::from(self.remove_layer(&chain).await);
         }
-        for digest in self.unused_blobs().await? {
+        for digest in self.unused_blobs(condemned).await? {
             collected.blobs += usize::from(self.remove_blob(&digest).await);
         }
         if collected.layers > 0 {
@@ -61,7 +86,7 @@ impl Images {
             // The layers have been moved aside; their files are deleted behind our back.
             tokio::task::spawn_blocking(move || {
                 if let Err(error) = inner.snapshots.sweep() {
-                    tracing::warn!(error = %error, "removed layers not deleted");
+                    tracing::warn!(error = %agent_telemetry::chain(&error), "removed layers not deleted");
                 }
             });
         }
@@ -110,7 +135,8 @@ impl Images {
             .any(|record| record.layers.iter().any(|layer| layer.chain_id == *chain))
     }
 
-    async fn unused_blobs(&self) -> Result<Vec<Digest>, CollectError> {
+    /// Lists blobs without an image that are condemned or that nobody came back for.
+    async fn unused_blobs(&self, condemned: &HashSet<Digest>) -> Result<Vec<Digest>, CollectError> {
         let content = self.inner.content.clone();
         let stored = blocking(move || {
             content.sweep_ingests(STALE)?;
@@ -124,8 +150,15 @@ impl Images {
                 .flat_map(|record| record.blobs().cloned().collect::<Vec<_>>())
                 .collect()
         };
-        let digests = stored.into_iter().map(|blob| blob.digest);
-        Ok(digests.filter(|digest| !used.contains(digest)).collect())
+        let now = SystemTime::now();
+        let is_stale = |blob: &BlobEntry| {
+            let age = now.duration_since(blob.received_at);
+            age.is_ok_and(|age| age >= STALE)
+        };
+        let unused = stored.into_iter().filter(|blob| {
+            !used.contains(&blob.digest) && (condemned.contains(&blob.digest) || is_stale(blob))
+        });
+        Ok(unused.map(|blob| blob.digest).collect())
     }
 
     async fn remove_blob(&self, digest: &Digest) -> bool {
@@ -153,15 +186,36 @@ impl Images {
 }
 
 impl Inner {
-    /// Removes a record for good. The caller holds `changes`.
-    pub(super) async fn forget(self: Arc<Self>, id: ImageId) -> Result<(), RecordsError> {
+    /// Says whether a container was made from an image, or is being made.
+    pub(super) fn is_used(&self, id: &ImageId, in_use: InUse<'_>) -> bool {
+        in_use(id) || self.leases.has_image(id)
+    }
+
+    /// Removes an image for good; false if it is used. The caller holds `changes`.
+    pub(super) async fn forget(
+        self: &Arc<Self>,
+        id: &ImageId,
+        in_use: InUse<'_>,
+    ) -> Result<bool, RecordsError> {
+        let hidden = {
+            // With the catalog locked nobody can find the image and begin to use it.
+            let mut catalog = self.catalog_mut();
+            let known = catalog.get(id).cloned();
+            match known.filter(|_| !self.is_used(id, in_use)) {
+                Some(known) => {
+                    catalog.remove(id);
+                    known
+                }
+                None => return Ok(false),
+            }
+        };
+        let inner = Arc::clone(self);
         blocking(move || {
-            self.records.remove(&id)?;
-            self.catalog
-                .write()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(&id);
-            Ok(())
+            let removed = inner.records.remove(&hidden.id);
+            if removed.is_err() {
+                inner.catalog_mut().put(hidden);
+            }
+            removed.map(|()| true)
         })
         .await
     }

@@ -5,7 +5,7 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agent_snapshot::ChainId;
-use agent_types::Digest;
+use agent_types::{Digest, ImageId};
 use tokio::sync::OwnedMutexGuard;
 
 /// One lock for each key, as long as anybody holds it or waits for it.
@@ -61,7 +61,8 @@ impl<K: Eq + Hash + Clone> Drop for Held<K> {
     }
 }
 
-/// What pulls in flight have made or found and not yet recorded: garbage collection leaves it.
+/// What pulls in flight have made or found and not yet recorded, and images that containers being
+/// made stand on: garbage collection leaves them.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Leases(Arc<Mutex<Counts>>);
 
@@ -69,14 +70,16 @@ pub(super) struct Leases(Arc<Mutex<Counts>>);
 struct Counts {
     chains: HashMap<ChainId, usize>,
     blobs: HashMap<Digest, usize>,
+    images: HashMap<ImageId, usize>,
 }
 
-/// The leases of one pull; given up when dropped.
+/// The leases of one pull or of one container being made; given up when dropped.
 #[derive(Debug)]
 pub(super) struct Lease {
     leases: Leases,
     chains: Vec<ChainId>,
     blobs: Vec<Digest>,
+    images: Vec<ImageId>,
 }
 
 impl Leases {
@@ -86,6 +89,7 @@ impl Leases {
             leases: self.clone(),
             chains: Vec::new(),
             blobs: Vec::new(),
+            images: Vec::new(),
         }
     }
 
@@ -95,6 +99,10 @@ impl Leases {
 
     pub(super) fn has_blob(&self, digest: &Digest) -> bool {
         unpoisoned(&self.0).blobs.contains_key(digest)
+    }
+
+    pub(super) fn has_image(&self, id: &ImageId) -> bool {
+        unpoisoned(&self.0).images.contains_key(id)
     }
 }
 
@@ -114,6 +122,21 @@ impl Lease {
             .or_default() += 1;
         self.blobs.push(digest.clone());
     }
+
+    pub(super) fn image(&mut self, id: &ImageId) {
+        *unpoisoned(&self.leases.0)
+            .images
+            .entry(id.clone())
+            .or_default() += 1;
+        self.images.push(id.clone());
+    }
+}
+
+impl Lease {
+    /// Gives everything up and returns which blobs that were.
+    pub(super) fn give_up(self) -> Vec<Digest> {
+        self.blobs.clone()
+    }
 }
 
 impl Drop for Lease {
@@ -124,6 +147,9 @@ impl Drop for Lease {
         }
         for digest in &self.blobs {
             give_up(&mut counts.blobs, digest);
+        }
+        for id in &self.images {
+            give_up(&mut counts.images, id);
         }
     }
 }

@@ -11,7 +11,8 @@
 //!
 //! Everything in a manifest, index or config is an attacker's word; see `config` and `plan`.
 //! What a pull has made is leased until its record is saved, so that garbage collection leaves
-//! it alone; what a pull that failed has made, the next collection removes.
+//! it alone. Whole blobs of a pull that was cut off are kept a day for the next one; those of an
+//! image that is refused, and layers that no image has, go with the next collection.
 //!
 //! Start reading at [`Images`], then `pull`, `work` and `layer`.
 
@@ -40,7 +41,7 @@ mod tag;
 mod work;
 
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use agent_content::ContentStore;
 use agent_registry::Client;
@@ -61,6 +62,7 @@ pub use pull::{Pull, PullDone, PullOutcome, PullSpec, Pulled};
 pub use record::{ImageRecord, LayerRecord, Pin};
 pub use records::{ImageRecords, RecordsError};
 pub use remove::{RemoveMode, Removed};
+pub use status::HeldImage;
 
 use catalog::Catalog;
 use flight::Flights;
@@ -170,17 +172,17 @@ impl Inner {
         self.catalog.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn catalog_mut(&self) -> RwLockWriteGuard<'_, Catalog> {
+        self.catalog.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Saves records and only then shows them. The caller holds `changes`.
     async fn save(self: &Arc<Self>, changed: Vec<ImageRecord>) -> Result<(), RecordsError> {
         let inner = Arc::clone(self);
         sync::blocking(move || {
             for record in changed {
                 inner.records.save(&record)?;
-                let mut catalog = inner
-                    .catalog
-                    .write()
-                    .unwrap_or_else(PoisonError::into_inner);
-                catalog.put(Arc::new(record));
+                inner.catalog_mut().put(Arc::new(record));
             }
             Ok(())
         })

@@ -95,6 +95,13 @@ impl ImageRecord {
         documents.into_iter().flatten().chain(layers)
     }
 
+    /// Takes all names away and leaves the rest to whoever uses it.
+    pub(super) fn remove_while_used(&mut self) {
+        self.references.clear();
+        self.digests.clear();
+        self.removed = true;
+    }
+
     /// Adds a name by tag or by digest, once.
     pub(super) fn add_name(&mut self, name: &Reference) {
         let names = match name.digest() {

@@ -1,7 +1,5 @@
 //! Remove: names first, then the image, never what a container stands on.
 
-use std::sync::Arc;
-
 use agent_types::{ImageId, Reference};
 
 use super::catalog::Meant;
@@ -63,17 +61,15 @@ impl Images {
             Err(_) if mode == RemoveMode::Cri => return Ok(Removed::default()),
             Err(error) => return Err(error.into()),
         };
-        let used = in_use(&record.id);
+        let used = self.inner.is_used(&record.id, in_use);
+        let blobs: Vec<_> = record.blobs().cloned().collect();
         let removed = match decide(&record, &meant, mode, used)? {
             Decision::Untag(names) => self.untag(record, &names).await?,
-            Decision::Delete => self.delete(record, used).await?,
+            Decision::Delete => self.delete(record, mode, in_use).await?,
         };
         drop(changes);
-        if !removed.deleted.is_empty()
-            && let Err(error) = self.collect_garbage(in_use).await
-        {
-            // The image is gone; the next collection tries again.
-            tracing::warn!(error = %error, "layers of a removed image not collected");
+        if !removed.deleted.is_empty() {
+            self.discard(blobs).await;
         }
         Ok(removed)
     }
@@ -94,32 +90,33 @@ impl Images {
         })
     }
 
-    async fn delete(&self, mut record: ImageRecord, used: bool) -> Result<Removed, RemoveError> {
-        let names = record.references.drain(..).chain(record.digests.drain(..));
-        let untagged = names.map(|name| name.to_string()).collect();
+    async fn delete(
+        &self,
+        mut record: ImageRecord,
+        mode: RemoveMode,
+        in_use: InUse<'_>,
+    ) -> Result<Removed, RemoveError> {
         let id = record.id.clone();
         let failed = |source| RemoveError::Save {
             id: id.clone(),
             source,
         };
-        if used {
-            record.removed = true;
-            Inner::save(&self.inner, vec![record])
-                .await
-                .map_err(failed)?;
-            return Ok(Removed {
-                untagged,
-                deleted: Vec::new(),
-            });
-        }
-        Arc::clone(&self.inner)
-            .forget(id.clone())
-            .await
-            .map_err(failed)?;
-        Ok(Removed {
-            untagged,
-            deleted: vec![id],
-        })
+        let names = record.references.iter().chain(&record.digests);
+        let untagged = names.map(ToString::to_string).collect();
+        let forgotten = self.inner.forget(&id, in_use).await;
+        let deleted = match forgotten.map_err(failed)? {
+            true => vec![id],
+            // A container has come between the decision and this.
+            false if mode == RemoveMode::Docker => return Err(RemoveError::InUse { id }),
+            false => {
+                record.remove_while_used();
+                Inner::save(&self.inner, vec![record])
+                    .await
+                    .map_err(failed)?;
+                Vec::new()
+            }
+        };
+        Ok(Removed { untagged, deleted })
     }
 }
 

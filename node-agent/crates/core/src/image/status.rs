@@ -7,11 +7,37 @@ use agent_types::ImageId;
 
 use super::catalog::ResolveError;
 use super::error::SaveError;
+use super::keyed::Lease;
 use super::record::{ImageRecord, Pin};
 use super::sync::blocking;
 use super::{Images, Inner};
 
+/// An image that a container is being made from. Until this is dropped, a removal takes the
+/// image's names and leaves everything else.
+#[derive(Debug)]
+pub struct HeldImage {
+    /// The image.
+    pub image: Arc<ImageRecord>,
+    _lease: Lease,
+}
+
 impl Images {
+    /// Finds an image as [`Self::resolve`] does, and holds it until whoever asked has said in
+    /// another way that it is used.
+    pub fn hold(&self, text: &str) -> Result<HeldImage, ResolveError> {
+        let mut lease = self.inner.leases.start();
+        // A removal looks at the leases with the catalog locked, so none comes between the two.
+        let catalog = self.inner.catalog();
+        let image = catalog
+            .resolve(text)
+            .map(|(record, _)| Arc::clone(record))?;
+        lease.image(&image.id);
+        Ok(HeldImage {
+            image,
+            _lease: lease,
+        })
+    }
+
     /// Returns an image by id, also one that was removed while a container used it.
     #[must_use]
     pub fn get(&self, id: &ImageId) -> Option<Arc<ImageRecord>> {

@@ -51,10 +51,10 @@ impl Inner {
         let _one_at_a_time = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
         // A failed sync leaves blobs and layers unclean, which costs a verification at most.
         if let Err(error) = self.content.sync() {
-            tracing::warn!(error = %error, "content store not synced");
+            tracing::warn!(error = %agent_telemetry::chain(&error), "content store not synced");
         }
         if let Err(error) = self.snapshots.sync() {
-            tracing::warn!(error = %error, "layers not synced");
+            tracing::warn!(error = %agent_telemetry::chain(&error), "layers not synced");
         }
     }
 }

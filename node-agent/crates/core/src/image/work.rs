@@ -6,7 +6,6 @@ use agent_registry::FetchedManifest;
 use agent_registry::document::{Document, Manifest};
 use agent_types::{Digest, ImageId, Reference};
 
-use super::Inner;
 use super::blob::Origin;
 use super::config::{self, ParsedConfig};
 use super::error::{LayerError, PullError};
@@ -17,6 +16,7 @@ use super::progress::PullStatus;
 use super::pull::{PullOutcome, Pulled};
 use super::record::{ImageRecord, LayerRecord, Pin};
 use super::stack::Stack;
+use super::{Images, Inner};
 use crate::time::Timestamp;
 
 /// One pull at work.
@@ -59,9 +59,22 @@ impl Work<'_> {
             platform: self.key.platform.clone(),
         });
         let mut lease = self.inner.leases.start();
-        let (parsed, plans) = self
-            .unless_cancelled(self.prepare(&chosen, &mut lease))
-            .await?;
+        let done = self.fetch(&chosen, &mut lease).await;
+        if let Err(error) = &done
+            && error.is_final()
+        {
+            let images = Images {
+                inner: Arc::clone(self.inner),
+            };
+            images.discard(lease.give_up()).await;
+        }
+        done
+    }
+
+    /// Gets what the manifest names, and records the image.
+    async fn fetch(&self, chosen: &Chosen, lease: &mut Lease) -> Result<Pulled, PullError> {
+        let progress = &self.flight.progress;
+        let (parsed, plans) = self.unless_cancelled(self.prepare(chosen, lease)).await?;
         progress.layers(plans.iter().map(|plan| (plan.digest.clone(), plan.size)));
         progress.status(PullStatus::Fetching {
             layers: plans.len(),
@@ -77,12 +90,12 @@ impl Work<'_> {
         };
         let built = Box::pin(stack.build(self.inner, &self.flight.cancelled)).await;
         built.map_err(|(digest, source)| self.layer_failed(digest, source))?;
-        let image = self.record(&chosen, parsed, &plans).await?;
+        let image = self.record(chosen, parsed, &plans).await?;
         self.inner.sync_soon();
         progress.status(PullStatus::Done);
         Ok(Pulled {
             image,
-            digest: chosen.top.digest,
+            digest: chosen.top.digest.clone(),
             outcome: PullOutcome::Downloaded,
         })
     }

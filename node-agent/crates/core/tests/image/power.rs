@@ -69,6 +69,10 @@ async fn a_blob_that_was_torn_is_not_unpacked_and_a_pull_heals_it() {
     let error = node.images.ensure_unpacked(&id).await.unwrap_err();
     assert!(matches!(error, EnsureError::Layer { .. }), "{error}");
     assert_eq!(error.kind(), ErrorKind::FailedPrecondition);
+    // Whoever looks whether it is here pulls it, instead of trying again for ever.
+    assert_eq!(node.images.list(), vec![]);
+    let name = format!("{}/app", registry.address);
+    assert!(node.images.resolve(&name).is_err());
     node.pull(&format!("{}/app", registry.address))
         .await
         .unwrap();

@@ -111,6 +111,26 @@ async fn a_used_image_keeps_its_layers_until_its_last_container_is_gone() {
 }
 
 #[tokio::test]
+async fn an_image_that_a_container_is_being_made_from_stays() {
+    let registry = Registry::start();
+    let (node, [one, _]) = two_images(&registry).await;
+    let (id, name) = (ImageId(one.id()), format!("{}/one", registry.address));
+    let held = node.images.hold(&name).unwrap();
+    let refused = node.images.remove(&name, RemoveMode::Docker, NOBODY).await;
+    assert!(matches!(refused, Err(RemoveError::InUse { .. })));
+    let removed = node.images.remove(&name, RemoveMode::Cri, NOBODY).await;
+    assert_eq!(removed.unwrap().deleted, []);
+    let collected = node.images.collect_garbage(NOBODY).await.unwrap();
+    assert_eq!((collected.images.len(), collected.layers), (0, 0));
+    assert!(node.images.hold(&name).is_err() && node.images.has_removed());
+    assert_eq!(node.file(&held.image, "one").unwrap(), b"1");
+    drop(held);
+    let collected = node.images.collect_garbage(NOBODY).await.unwrap();
+    assert_eq!((collected.images, collected.layers), (vec![id], 1));
+    assert!(!node.images.has_removed());
+}
+
+#[tokio::test]
 async fn an_image_removed_while_used_comes_back_with_a_pull() {
     let registry = Registry::start();
     let (node, [one, _]) = two_images(&registry).await;

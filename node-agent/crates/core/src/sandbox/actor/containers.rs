@@ -112,10 +112,13 @@ impl Actor {
         };
         let mut creating = self.creating.swap_remove(position);
         match result {
-            Ok(made) => {
+            Ok(mut made) => {
+                let image = made.image.take();
                 self.insert(made.into());
                 self.tell_container(id, Action::Create, Vec::new());
                 self.publish();
+                // From here on it is seen that the image is used.
+                drop(image);
                 answer(&mut creating.waiters, &Ok(id.clone()));
             }
             Err(error) => answer(&mut creating.waiters, &Err(Arc::new(error))),
