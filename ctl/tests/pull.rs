@@ -54,7 +54,7 @@ fn steps_are_lines_where_there_is_no_terminal() {
         aaaaaaaaaaaa: Extracting
         aaaaaaaaaaaa: Pull complete
         Digest: sha256:9999999999999999999999999999999999999999999999999999999999999999
-        Image docker.io/library/web:latest is here
+        Status: Downloaded newer image for docker.io/library/web:latest
     "#]]);
 }
 

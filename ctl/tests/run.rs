@@ -132,7 +132,7 @@ fn a_missing_image_is_pulled() {
         aaaaaaaaaaaa: Extracting
         aaaaaaaaaaaa: Pull complete
         Digest: sha256:9999999999999999999999999999999999999999999999999999999999999999
-        Image docker.io/library/web:latest is here
+        Status: Downloaded newer image for docker.io/library/web:latest
     "#]]);
     agent.with(|fake| fake.images.retain(|image| *image == busybox()));
     agent.ctl("run -q web").check(&expect![[r#"

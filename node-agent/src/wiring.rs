@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use agent_api::server::Readiness;
 use agent_api::{Gate, Identity, Reporter, ServingStatus};
-use agent_cgroup::CgroupTree;
+use agent_cgroup::{CgroupTree, Claim, ClaimError};
 use agent_content::ContentStore;
 use agent_core::gc;
 use agent_core::image::Images;
@@ -50,7 +50,11 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
         .map(|path| socket::bind(path, config.socket_group.as_deref()))
         .collect::<Result<_, _>>()?;
     let identity = identity(&config);
-    let services = open(config, Arc::clone(&store), &boot_id).await?;
+    let cgroups = CgroupTree::open(agent_cgroup::Config::with_parent(
+        config.cgroup_parent.clone(),
+    ))?;
+    let _claim = claim(&cgroups).await?;
+    let services = open(config, Arc::clone(&store), cgroups, &boot_id).await?;
     let node = Node::new(Arc::new(services));
     let servers = Servers::start(&node, identity, bound).await;
     let recovered = recover(&node, boot_id).await?;
@@ -59,6 +63,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let housekeeping = tokio::spawn(gc::run(node.clone()));
     let result = servers.run().await;
     housekeeping.abort();
+    gc::last(&node, DRAIN).await;
     if node.is_idle() {
         take_network_down(store).await;
     }
@@ -130,8 +135,31 @@ async fn open_store(root: &Path) -> anyhow::Result<Store> {
     }
 }
 
+/// Takes the cgroup parent; waits for an agent that is just ending.
+async fn claim(cgroups: &CgroupTree) -> anyhow::Result<Claim> {
+    let deadline = tokio::time::Instant::now() + HANDOVER;
+    loop {
+        match cgroups.claim() {
+            Err(ClaimError::Taken { .. }) if tokio::time::Instant::now() < deadline => {
+                tokio::time::sleep(HANDOVER / 100).await;
+            }
+            result => {
+                return result.context(
+                    "agents side by side need cgroup.parent, network.bridge, network.table and \
+                     network.subnets of their own",
+                );
+            }
+        }
+    }
+}
+
 /// Opens every mechanism.
-async fn open(config: Config, store: Arc<Store>, boot_id: &str) -> anyhow::Result<Services> {
+async fn open(
+    config: Config,
+    store: Arc<Store>,
+    cgroups: CgroupTree,
+    boot_id: &str,
+) -> anyhow::Result<Services> {
     let paths = &config.settings.paths;
     if let Some(aside) = store.set_aside() {
         tracing::error!(path = %aside.display(), "run records were damaged and set aside");
@@ -144,7 +172,6 @@ async fn open(config: Config, store: Arc<Store>, boot_id: &str) -> anyhow::Resul
             "layers that a power cut may have cut short are unpacked again when they are needed"
         );
     }
-    let cgroups = CgroupTree::open(agent_cgroup::Config::with_parent(config.cgroup_parent))?;
     let launcher = Launcher::start(LauncherConfig {
         binary: host::shim(config.shim)?,
         root: paths.root.clone(),
@@ -185,6 +212,13 @@ fn tell_systemd(state: &NotifyState<'_>) {
     }
 }
 
+/// Tells health checks of the node and of each service.
+async fn report(reporter: &Reporter, status: ServingStatus) {
+    for service in std::iter::once("").chain(agent_api::SERVICES) {
+        reporter.set_service_status(service, status).await;
+    }
+}
+
 /// The servers, one for each socket. Until [`Servers::open`] every call but those of health and
 /// reflection is answered with `UNAVAILABLE`.
 struct Servers {
@@ -199,9 +233,8 @@ impl Servers {
     async fn start(node: &Node, identity: Identity, bound: Vec<Bound>) -> Self {
         let (readiness, ready) = watch::channel(Readiness::Recovering);
         let (routes, reporter) = agent_api::router(node, identity);
-        reporter
-            .set_service_status("", ServingStatus::NotServing)
-            .await;
+        // Until somebody says otherwise it would be told that all is well.
+        report(&reporter, ServingStatus::NotServing).await;
         let (stop, stopping) = watch::channel(false);
         let mut running = JoinSet::new();
         let mut paths = Vec::new();
@@ -230,9 +263,7 @@ impl Servers {
     /// Lets every call through.
     async fn open(&self) {
         self.readiness.send_replace(Readiness::Serving);
-        self.reporter
-            .set_service_status("", ServingStatus::Serving)
-            .await;
+        report(&self.reporter, ServingStatus::Serving).await;
         tracing::info!("serving");
         tell_systemd(&NotifyState::Ready);
     }
@@ -244,6 +275,7 @@ impl Servers {
             ended = self.running.join_next() => if let Some(ended) = ended { ended?? },
         }
         tell_systemd(&NotifyState::Stopping);
+        report(&self.reporter, ServingStatus::NotServing).await;
         self.stop.send_replace(true);
         let drained = async { while self.running.join_next().await.is_some() {} };
         // Clients that stay connected, such as event readers, are cut off.

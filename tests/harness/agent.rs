@@ -32,6 +32,11 @@ pub struct Options {
     pub configuration: BTreeMap<&'static str, Vec<String>>,
     /// Variables of the daemon's environment.
     pub environment: Vec<(String, String)>,
+    /// Addresses it is told to listen on in place of one socket in its directory; with none of
+    /// them it chooses itself.
+    pub listen: Option<Vec<String>>,
+    /// Its root directory; one in its directory unless given.
+    pub root: Option<PathBuf>,
 }
 
 impl Options {
@@ -49,6 +54,13 @@ impl Options {
     #[must_use]
     pub fn with_variable(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Has the agent listen on these addresses; on none: where it thinks best.
+    #[must_use]
+    pub fn listening_on(mut self, addresses: &[String]) -> Self {
+        self.listen = Some(addresses.to_vec());
         self
     }
 }
@@ -85,7 +97,11 @@ impl Agent {
             .tempdir()
             .context("make the agent's directory")?;
         let slot = Slot::take()?;
-        let socket = directory.path().join("agent.sock");
+        let socket = match options.listen.as_deref() {
+            None => directory.path().join("agent.sock"),
+            Some([]) => directory.path().join("state/node-agent.sock"),
+            Some([first, ..]) => PathBuf::from(first.trim_start_matches("unix://")),
+        };
         let mut agent = Self {
             options,
             slot,
@@ -117,6 +133,8 @@ impl Agent {
             Some(program) => program.clone(),
             None => beside_us("node-agent")?,
         };
+        let own = || vec![format!("unix://{}", self.socket.display())];
+        let listen = self.options.listen.clone().unwrap_or_else(own);
         let child = Command::new(&program)
             .arg("--config")
             .arg(self.file("config.toml"))
@@ -124,8 +142,7 @@ impl Agent {
             .arg(self.root())
             .arg("--state")
             .arg(self.state())
-            .arg("--listen")
-            .arg(format!("unix://{}", self.socket.display()))
+            .args(listen.iter().flat_map(|address| ["--listen", address]))
             .envs(self.options.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -204,7 +221,10 @@ impl Agent {
     /// Returns its root directory.
     #[must_use]
     pub fn root(&self) -> PathBuf {
-        self.file("root")
+        self.options
+            .root
+            .clone()
+            .unwrap_or_else(|| self.file("root"))
     }
 
     /// Returns its state directory.

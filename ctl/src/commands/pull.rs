@@ -66,11 +66,11 @@ pub(super) async fn pull(
             Some(Event::Done(done)) => {
                 display.status(out, &format!("Digest: {}", done.digest));
                 let said = if done.up_to_date {
-                    "is up to date"
+                    "Image is up to date"
                 } else {
-                    "is here"
+                    "Downloaded newer image"
                 };
-                display.status(out, &format!("Image {} {said}", done.reference));
+                display.status(out, &format!("Status: {said} for {}", done.reference));
                 return Ok(done.reference);
             }
             None => {}

@@ -62,12 +62,9 @@ pub(crate) fn load(cli: &Cli) -> anyhow::Result<Config> {
     }
     if let Some(state) = &cli.state {
         raw.state.clone_from(state);
-        if cli.listen.is_empty() && cli.config.is_none() {
-            raw.listen = vec![format!("unix://{}/node-agent.sock", state.display())];
-        }
     }
     if !cli.listen.is_empty() {
-        raw.listen.clone_from(&cli.listen);
+        raw.listen = Some(cli.listen.clone());
     }
     if let Ok(filter) = std::env::var("NODE_AGENT_LOG") {
         raw.log.level = filter;
@@ -91,7 +88,7 @@ fn check(raw: RawConfig) -> anyhow::Result<Config> {
             ));
         }
     }
-    let listen = listen(&raw.listen, &mut problems);
+    let listen = listen(&listen_urls(&raw), &mut problems);
     let cgroup_parent = keep(
         "cgroup.parent",
         raw.cgroup.parent.parse::<CgroupPath>(),
@@ -149,6 +146,12 @@ fn keep<T, E: std::error::Error>(
     }
 }
 
+/// Returns where to serve: where the configuration says, else in the state directory.
+fn listen_urls(raw: &RawConfig) -> Vec<String> {
+    let default = || vec![format!("unix://{}/node-agent.sock", raw.state.display())];
+    raw.listen.clone().unwrap_or_else(default)
+}
+
 fn listen(urls: &[String], problems: &mut Vec<String>) -> Vec<PathBuf> {
     if urls.is_empty() {
         problems.push("listen: at least one address is needed".to_owned());
@@ -177,8 +180,20 @@ mod tests {
     #[test]
     fn the_printed_defaults_are_the_defaults() {
         let printed: RawConfig = toml::from_str(&default_text()).unwrap();
-        assert_eq!(printed, RawConfig::default());
+        let mut default = RawConfig::default();
+        default.listen = Some(listen_urls(&default));
+        assert_eq!(printed, default);
         assert!(check(printed).is_ok());
+    }
+
+    #[test]
+    fn the_socket_is_in_the_state_directory_unless_it_is_said_to_be_elsewhere() {
+        let paths = |text: &str| check(toml::from_str(text).unwrap()).unwrap().listen;
+        let moved = paths("state = \"/run/other\"");
+        assert_eq!(moved, [PathBuf::from("/run/other/node-agent.sock")]);
+        let said = paths("state = \"/run/other\"\nlisten = [\"unix:///a\", \"unix:///b\"]");
+        assert_eq!(said, [PathBuf::from("/a"), PathBuf::from("/b")]);
+        assert!(load_text("listen = []").is_err());
     }
 
     #[test]

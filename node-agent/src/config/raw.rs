@@ -12,7 +12,8 @@ pub(super) const DEFAULT: &str = include_str!("../../../deploy/config.toml");
 pub(super) struct RawConfig {
     pub(super) root: PathBuf,
     pub(super) state: PathBuf,
-    pub(super) listen: Vec<String>,
+    /// Absent: one socket in the state directory.
+    pub(super) listen: Option<Vec<String>>,
     pub(super) socket_group: String,
     pub(super) shim: PathBuf,
     pub(super) boot_id_file: PathBuf,
@@ -28,7 +29,7 @@ impl Default for RawConfig {
         Self {
             root: "/var/lib/node-agent".into(),
             state: "/run/node-agent".into(),
-            listen: vec!["unix:///run/node-agent/node-agent.sock".to_owned()],
+            listen: None,
             socket_group: String::new(),
             shim: PathBuf::new(),
             boot_id_file: "/proc/sys/kernel/random/boot_id".into(),

@@ -10,4 +10,4 @@ mod cri;
 pub mod server;
 mod status;
 
-pub use server::{Gate, Identity, Reporter, ServingStatus, router};
+pub use server::{Gate, Identity, Reporter, SERVICES, ServingStatus, router};

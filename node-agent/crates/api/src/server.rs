@@ -50,6 +50,15 @@ pub use tonic_health::ServingStatus;
 /// Tells health checks whether the node serves.
 pub type Reporter = tonic_health::server::HealthReporter;
 
+/// Names of the services, by which health checks ask for them.
+pub const SERVICES: [&str; 5] = [
+    proto::cri::runtime_service_server::SERVICE_NAME,
+    proto::cri::image_service_server::SERVICE_NAME,
+    proto::agent::containers_server::SERVICE_NAME,
+    proto::agent::images_server::SERVICE_NAME,
+    proto::agent::system_server::SERVICE_NAME,
+];
+
 /// Returns every service of a node.
 ///
 /// # Panics

@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 mod cgroup;
+mod claim;
 mod devices;
 mod error;
 mod file;
@@ -30,6 +31,7 @@ mod stats;
 mod tree;
 
 pub use cgroup::Cgroup;
+pub use claim::{Claim, ClaimError};
 pub use devices::{Access, DeviceKind, DeviceRule, DeviceRuleError, DeviceRules};
 pub use error::{CgroupError, CreateError, OpenError, RemoveError, UpdateError};
 pub use hierarchy::{Hierarchy, Version};

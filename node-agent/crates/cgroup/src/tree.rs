@@ -272,7 +272,7 @@ impl CgroupTree {
         })
     }
 
-    fn shims(&self) -> Result<CgroupPath, PathError> {
+    pub(crate) fn shims(&self) -> Result<CgroupPath, PathError> {
         self.inner.parent.join(SHIMS)
     }
 

@@ -22,14 +22,23 @@ type Answer<T> = Result<Response<T>, Status>;
 
 fn line(status: &PullStatus) -> Option<String> {
     match status {
-        PullStatus::Resolving => Some("resolving".to_owned()),
+        PullStatus::Resolving => Some("Resolving".to_owned()),
         PullStatus::Resolved { digest, platform } => {
-            Some(format!("resolved {digest} for {platform}"))
+            Some(format!("Resolved to {digest} for {platform}"))
         }
         PullStatus::Fetching { layers, bytes } => {
-            Some(format!("fetching {layers} layers, {bytes} bytes"))
+            let word = if *layers == 1 { "layer" } else { "layers" };
+            Some(format!("Fetching {layers} {word}, {}", size(*bytes)))
         }
         PullStatus::Done => None,
+    }
+}
+
+/// Returns a size as people say it.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..100_000 => format!("{bytes} bytes"),
+        _ => format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10),
     }
 }
 

@@ -39,6 +39,12 @@ pub async fn run(node: Node) {
     }
 }
 
+/// Deletes what the last removals left behind, for as long as an agent that ends may take.
+pub async fn last(node: &Node, patience: Duration) {
+    // What is not deleted by then, the next agent deletes.
+    drop(tokio::time::timeout(patience, sweep(&node.services)).await);
+}
+
 async fn sweep(services: &Arc<Services>) {
     let services = Arc::clone(services);
     let swept = blocking(move || services.snapshots.sweep()).await;
