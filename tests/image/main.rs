@@ -4,6 +4,7 @@
 mod broken;
 mod layers;
 mod memory;
+mod mount_points;
 mod pull;
 mod resume;
 

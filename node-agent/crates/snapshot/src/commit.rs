@@ -10,6 +10,7 @@ use crate::chain::ChainId;
 use crate::complete::{Incomplete, complete};
 use crate::error::{CommitError, LookupError, RemoveError};
 use crate::merged::Stack;
+use crate::points::{self, Points};
 use crate::record::{LayerFacts, LayerRecord};
 use crate::snapshots::{Layer, Snapshots};
 use crate::unpack::Unpacked;
@@ -139,15 +140,17 @@ impl Snapshots {
         let layer = Layer {
             record: record.clone(),
             root: None,
+            points: Points::Unknown,
         };
         state.layers.insert(record.chain.clone(), layer);
         Ok(None)
     }
 
-    /// Takes a layer's record and directory away, in this order: a record without its directory
-    /// would be a layer that is not there.
+    /// Takes a layer's record, mount points and directory away, in this order: a record without its
+    /// directory would be a layer that is not there.
     pub(crate) fn discard(&self, record: &LayerRecord) -> io::Result<()> {
         record.remove(self.inner.records())?;
+        points::discard(&self.inner, record.number)?;
         let name = record.number.to_string();
         let layers = self.inner.layers.as_fd();
         self.inner.trash.take(layers, name.as_bytes()).map(drop)

@@ -93,7 +93,7 @@ impl Placeholder {
     fn become_copy(&self, found: &Found) -> io::Result<()> {
         let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let to = rustix::fs::openat(&self.parent, &*self.name, flags, Mode::empty())?;
-        let from = open(found, OFlags::RDONLY | OFlags::NONBLOCK)?;
+        let from = found.open(OFlags::RDONLY | OFlags::NONBLOCK)?;
         let (mut from, mut to) = (File::from(from), File::from(to));
         io::copy(&mut from, &mut to)?;
         copy_attributes(from.as_fd(), to.as_fd(), &found.stat)
@@ -115,16 +115,6 @@ impl Placeholder {
         rustix::fs::utimensat(&self.parent, name, &times(&found.stat), nofollow)?;
         Ok(rustix::fs::futimens(&self.parent, &times(&before))?)
     }
-}
-
-fn open(found: &Found, flags: OFlags) -> io::Result<OwnedFd> {
-    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(rustix::fs::openat(
-        &found.parent,
-        &*found.name,
-        flags,
-        Mode::empty(),
-    )?)
 }
 
 /// Gives `to` the owner, attributes, mode and times of `from`; the overlay's own marks stay apart.

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! reader -- unpack --> staging/7 -- commit --> l/7, i/7 (unclean) -- sync --> i/7 (clean)
-//!                                     prepare --> c/<key>~<chain>/{fs,work}
+//!                                     prepare --> c/<key>~<chain>/{fs,work}, m/7 (mount points that l/7 and below lack)
 //!                      remove, remove_layer, failures --> trash/… -- sweep --> gone
 //! ```
 //!
@@ -26,6 +26,7 @@ mod error;
 mod limits;
 mod merged;
 mod open;
+mod points;
 mod record;
 mod snapshots;
 mod stream;

@@ -42,6 +42,19 @@ pub(crate) struct Found {
     pub stat: Stat,
 }
 
+impl Found {
+    /// Opens it, itself and not what it links to.
+    pub(crate) fn open(&self, flags: OFlags) -> io::Result<OwnedFd> {
+        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(
+            &self.parent,
+            &*self.name,
+            flags,
+            Mode::empty(),
+        )?)
+    }
+}
+
 /// A directory of the layer, and the one below whose place it takes.
 #[derive(Debug)]
 pub(crate) struct Shared(Rc<Merged>);

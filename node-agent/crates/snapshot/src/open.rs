@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use crate::chain::ChainId;
 use crate::delete::{Trash, names};
 use crate::error::OpenError;
+use crate::points::{self, Points};
 use crate::record::{LayerRecord, remove_record};
 use crate::snapshots::{Inner, Layer, Snapshots, State};
 use crate::writable::parse_directory_name;
@@ -98,6 +99,7 @@ fn open_directories(dir: &Path, boot_id: &str) -> Result<Inner, OpenError> {
         umask: umask().map_err(failed)?,
         writable: child("c")?,
         staging,
+        points: child("m")?,
         trash: Trash::new(child("trash")?).map_err(failed)?,
         layers,
         records,
@@ -160,7 +162,16 @@ fn recover(inner: &Inner, recovery: &mut Recovery) -> io::Result<State> {
     inner
         .next
         .store(highest + 1, std::sync::atomic::Ordering::Relaxed);
-    let layer = |record| Layer { record, root: None };
+    let points = points::recover(inner, &layers, recovery)?;
+    let layer = |record: LayerRecord| Layer {
+        root: None,
+        points: if points.contains(&record.number) {
+            Points::Made
+        } else {
+            Points::Unknown
+        },
+        record,
+    };
     Ok(State {
         writable: find_writable(inner, recovery)?,
         layers: layers
@@ -265,7 +276,7 @@ fn find_writable(
 }
 
 /// Returns what a directory of ours holds; we make no name that is not text.
-fn text_names(dir: BorrowedFd<'_>) -> io::Result<Vec<String>> {
+pub(crate) fn text_names(dir: BorrowedFd<'_>) -> io::Result<Vec<String>> {
     let names = names(dir)?.into_iter();
     Ok(names.filter_map(|name| name.into_string().ok()).collect())
 }

@@ -11,6 +11,7 @@ use agent_types::SnapshotKey;
 use crate::chain::ChainId;
 use crate::delete::{Trash, Usage};
 use crate::error::{LookupError, SweepError, SyncError, UsageError};
+use crate::points::{self, Points};
 use crate::record::LayerRecord;
 use crate::writable::RootAttributes;
 
@@ -32,6 +33,7 @@ pub(crate) struct Inner {
     pub records: OwnedFd,
     pub writable: OwnedFd,
     pub staging: OwnedFd,
+    pub points: OwnedFd,
     pub trash: Trash,
     pub next: AtomicU64,
     /// Makes names below `staging` unlike those of any other run.
@@ -51,6 +53,8 @@ pub(crate) struct Layer {
     pub record: LayerRecord,
     /// The attributes of its root, once somebody asked.
     pub root: Option<Arc<RootAttributes>>,
+    /// The mount points that lie on top of it.
+    pub points: Points,
 }
 
 impl Inner {
@@ -85,6 +89,12 @@ impl State {
                 .filter(|_| !layer.record.opaque);
         }
         Ok(stack)
+    }
+
+    /// Returns the directory of mount points that lies on top of a stack, if there is one.
+    pub(crate) fn points(&self, top: Option<&ChainId>) -> Option<String> {
+        let layer = self.layers.get(top?)?;
+        (layer.points == Points::Made).then(|| points::lower(layer.record.number))
     }
 
     pub(crate) fn lower(&self, top: Option<&ChainId>) -> Result<Vec<String>, LookupError> {
@@ -127,7 +137,7 @@ impl Snapshots {
             .collect()
     }
 
-    /// Returns the directories of a stack, topmost first: all that a read-only root needs.
+    /// Returns the directories of a stack's layers, topmost first.
     ///
     /// # Errors
     /// A layer of the stack is not there.

@@ -1,7 +1,7 @@
 //! Unpacking a layer blob into a directory that nobody else sees.
 
 use std::io::Read;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use agent_sys::rootdir::RootDir;
@@ -57,7 +57,7 @@ pub(crate) struct Staged {
 }
 
 impl Staged {
-    fn new(inner: &Arc<Inner>) -> Result<Self, UnpackError> {
+    pub(crate) fn new(inner: &Arc<Inner>) -> Result<Self, UnpackError> {
         let staged = Self {
             inner: Arc::clone(inner),
             number: inner.number(),
@@ -87,8 +87,13 @@ impl Staged {
 
     /// Moves the directory to its place among the layers, under the same number.
     pub(crate) fn place(&mut self) -> std::io::Result<()> {
-        let (from, to) = (self.name(), self.number.to_string());
-        rustix::fs::renameat(&self.inner.staging, from, &self.inner.layers, to)?;
+        let inner = Arc::clone(&self.inner);
+        self.place_in(inner.layers.as_fd(), &self.number.to_string())
+    }
+
+    /// Moves the directory into `parent`.
+    pub(crate) fn place_in(&mut self, parent: BorrowedFd<'_>, name: &str) -> std::io::Result<()> {
+        rustix::fs::renameat(&self.inner.staging, self.name(), parent, name)?;
         self.moved = true;
         Ok(())
     }

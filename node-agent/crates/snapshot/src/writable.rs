@@ -122,6 +122,7 @@ impl Snapshots {
             }
             return Err(failed(error));
         }
+        let lower = self.with_points(top, lower);
         Ok(self.writable(&name, lower))
     }
 
@@ -200,7 +201,12 @@ impl Snapshots {
             .writable
             .get(key)
             .ok_or_else(|| LookupError::Snapshot { key: key.clone() })?;
-        let lower = state.lower(top.as_ref())?;
+        let layers = state.lower(top.as_ref())?;
+        let lower = state
+            .points(top.as_ref())
+            .into_iter()
+            .chain(layers)
+            .collect();
         Ok(self.writable(&directory_name(key, top.as_ref()), lower))
     }
 

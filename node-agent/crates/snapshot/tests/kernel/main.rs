@@ -10,4 +10,5 @@ mod differential;
 mod hostile;
 mod node;
 mod overlay;
+mod points;
 mod recovery;

@@ -15,7 +15,7 @@ use rustix::mount::{
 use crate::build::Tar;
 use crate::node::Node;
 
-fn mount(writable: &WritableLayer) -> OwnedFd {
+pub(crate) fn mount(writable: &WritableLayer) -> OwnedFd {
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).unwrap();
     let path = |name: &String| writable.base.join(name);
     for lower in &writable.lower {
@@ -28,7 +28,7 @@ fn mount(writable: &WritableLayer) -> OwnedFd {
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).unwrap()
 }
 
-fn open(root: &OwnedFd, path: &str) -> rustix::io::Result<File> {
+pub(crate) fn open(root: &OwnedFd, path: &str) -> rustix::io::Result<File> {
     rustix::fs::openat(root, path, OFlags::RDONLY, Mode::empty()).map(File::from)
 }
 
@@ -95,7 +95,7 @@ fn a_stack_of_120_layers_mounts() {
         .snapshots
         .prepare(&"c".parse().unwrap(), Some(&top))
         .unwrap();
-    assert_eq!(writable.lower.len(), 120);
+    assert_eq!(writable.lower.len(), 121, "mount points on top");
     let options: usize = writable.lower.iter().map(|name| name.len() + 1).sum();
     let options = options + writable.upper.len() + writable.work.len() + 40;
     assert!(
