@@ -3,12 +3,13 @@
 use std::ffi::OsString;
 
 use clap::builder::BoolishValueParser;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
 
 use crate::commands::Command;
 use crate::error::{ExitCodes, ExitStatus};
 use crate::output::Output;
+use crate::refused;
 
 /// Run and look after containers on this node.
 #[derive(Debug, Parser)]
@@ -45,6 +46,7 @@ impl Invocation {
             .try_get_matches_from(&arguments)
             .and_then(|matches| Self::from_arg_matches(&matches));
         parsed.map_err(|error| {
+            let error = by_name(error, &arguments);
             // The help is better read without the `[=<BOOL>]` behind each switch.
             let plain = match error.kind() {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
@@ -58,6 +60,27 @@ impl Invocation {
             }
         })
     }
+}
+
+/// Says of a flag of docker's why it is refused; any other mistake stays as it is.
+fn by_name(error: clap::Error, arguments: &[OsString]) -> clap::Error {
+    let flag = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(flag)) if error.kind() == ErrorKind::UnknownArgument => flag,
+        _ => return error,
+    };
+    let refusal =
+        command_of(arguments).and_then(|command| Some((command, refused::reason(command, flag)?)));
+    let Some((command, reason)) = refusal else {
+        return error;
+    };
+    let message = format!("docker's {flag} is not supported by ctl {command}: {reason}");
+    let mut ctl = Invocation::command();
+    ctl.build();
+    let usage = ctl.find_subcommand_mut(command);
+    clap::Error::raw(ErrorKind::UnknownArgument, message).format(match usage {
+        Some(command) => command,
+        None => &mut ctl,
+    })
 }
 
 /// Makes every switch take `=true` and `=false` too, as docker's do.
@@ -76,20 +99,36 @@ fn with_optional_values(command: clap::Command) -> clap::Command {
     command.mut_subcommands(with_optional_values)
 }
 
-/// Tells which codes a command line has that could not be read.
-fn codes_of(arguments: &[OsString]) -> ExitCodes {
+/// Returns the command of a command line that could not be read.
+fn command_of(arguments: &[OsString]) -> Option<&str> {
     let mut words = arguments.iter().skip(1).filter_map(|word| word.to_str());
+    let mut group = None;
     while let Some(word) = words.next() {
         match word {
             "-H" | "--host" => drop(words.next()),
-            "run" | "exec" => return ExitCodes::Process,
-            "create" => return ExitCodes::Create,
-            "container" => {}
+            "container" | "image" => group = Some(word),
             _ if word.starts_with('-') => {}
-            _ => break,
+            _ => {
+                return Some(match (group, word) {
+                    (Some("container"), "ls" | "list") => "ps",
+                    (Some("image"), "ls" | "list") => "images",
+                    (Some("image"), "rm" | "remove") => "rmi",
+                    (Some("container"), "remove") => "rm",
+                    _ => word,
+                });
+            }
         }
     }
-    ExitCodes::Plain
+    None
+}
+
+/// Tells which codes a command line has that could not be read.
+fn codes_of(arguments: &[OsString]) -> ExitCodes {
+    match command_of(arguments) {
+        Some("run" | "exec") => ExitCodes::Process,
+        Some("create") => ExitCodes::Create,
+        _ => ExitCodes::Plain,
+    }
 }
 
 impl Stop {

@@ -14,7 +14,7 @@ use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Response, Status};
 
-use crate::error::{AgentError, CommandError};
+use crate::error::{AgentError, CommandError, hints};
 
 /// An image's config may be long; the agent sends no more than this.
 const MAX_MESSAGE: usize = 16 << 20;
@@ -98,6 +98,7 @@ impl Client {
         CommandError::Request {
             attempted: attempted.into(),
             source,
+            hint: None,
         }
     }
 
@@ -131,8 +132,34 @@ impl Client {
         match answer {
             Ok(response) => Ok(response.into_inner()),
             Err(status) if status.code() == Code::NotFound => Err(self.not_found(noun, name).await),
-            Err(status) => Err(self.failed(format!("{} {name} {attempted}", noun.word()), status)),
+            Err(status) => {
+                let begin_so = match (noun, status.code()) {
+                    (Noun::Container, Code::InvalidArgument) => self.begin_with(name).await,
+                    _ => Vec::new(),
+                };
+                let error = self.failed(format!("{} {name} {attempted}", noun.word()), status);
+                Err(match begin_so.as_slice() {
+                    [] | [_] => error,
+                    several => error.hinted(|_| Some(hints::one_of(several))),
+                })
+            }
         }
+    }
+
+    /// Returns the containers whose ids begin so, each with its name.
+    async fn begin_with(&self, prefix: &str) -> Vec<String> {
+        let request = ListContainersRequest {
+            all: true,
+            id: prefix.to_owned(),
+            ..Default::default()
+        };
+        // Who cannot list them has the agent's own words still.
+        let answer = self.containers().list(request).await;
+        let found = answer.map(|answer| answer.into_inner().containers);
+        let found = found.unwrap_or_default().into_iter();
+        found
+            .map(|one| format!("{} ({})", crate::view::short_id(&one.id), one.name))
+            .collect()
     }
 
     /// Returns the error for an unknown `name`, with the names that are near it.
@@ -190,7 +217,8 @@ fn near(name: &str, known: Vec<String>) -> Vec<String> {
     let mut near: Vec<_> = known
         .into_iter()
         .map(|known| (strsim::osa_distance(&bare(name), &bare(&known)), known))
-        .filter(|(distance, _)| *distance <= allowed)
+        // A name without a letter in common is none that was meant.
+        .filter(|(distance, _)| *distance <= allowed && *distance < name.chars().count())
         .collect();
     near.sort();
     near.dedup();

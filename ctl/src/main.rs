@@ -17,6 +17,7 @@ mod credentials;
 mod error;
 mod output;
 mod parse;
+mod refused;
 mod session;
 mod template;
 mod terminal;

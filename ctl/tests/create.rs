@@ -35,5 +35,6 @@ fn a_refusal_is_a_failure() {
         --- stderr
         error: a container of busybox cannot be created
           container name job is taken
+        hint: give it another --name, or remove the one that has it with `ctl rm -f`
     "#]]);
 }

@@ -70,6 +70,7 @@ fn programs_that_cannot_be_executed_have_dockers_codes() {
         --- stderr
         error: container web cannot run frob
           executable frob was not found in PATH
+        hint: is it in the image? a name without a slash is looked for along its PATH
     "#]]);
     agent.with(|fake| fake.fail_program("Exec", "126", "/etc/passwd may not be executed"));
     agent.ctl("exec web /etc/passwd").check(&expect![[r#"
@@ -77,6 +78,7 @@ fn programs_that_cannot_be_executed_have_dockers_codes() {
         --- stderr
         error: container web cannot run /etc/passwd
           /etc/passwd may not be executed
+        hint: is it executable there, and what runs it (the program in its first line) too?
     "#]]);
 }
 

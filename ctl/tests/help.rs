@@ -65,6 +65,7 @@ fn of_inspect() {
 
         Options:
           -f, --format <FORMAT>  json, or a template such as '{{.State.Status}}'
+          -s, --size             With the size of what a container has written
               --type <TYPE>      Look only among these [possible values: container, image]
           -h, --help             Print help
     "#]]);

@@ -40,7 +40,7 @@ fn of_run() {
                                         entrypoint
           -w, --workdir <DIRECTORY>     Directory of the container to run it in
           -u, --user <USER[:GROUP]>     Run it as USER[:GROUP], by name or number
-              --group-add <GROUP>       Further group for its user
+              --group-add <GROUP>       Further group for its user, by name or number
               --init                    Run an init before it that forwards signals and reaps
               --stop-signal <SIGNAL>    Signal that asks it to end
               --stop-timeout <SECONDS>  Seconds from that signal to SIGKILL
@@ -50,25 +50,30 @@ fn of_run() {
                                           bridge] [alias: --net]
           -p, --publish <PORTS>           Publish a port: [[HOST_IP:][HOST_PORT]:]PORT[/tcp|udp|sctp], or
                                           ranges of ports
+          -P, --publish-all               Publish every port that the image and --expose name, each on a
+                                          free port of the host
               --expose <PORT[/PROTOCOL]>  Tell that the container listens on a port
-              --add-host <NAME:IP>        Line for /etc/hosts
+              --add-host <NAME:IP>        Line for /etc/hosts; host-gateway stands for the host's address
               --dns <IP>                  Name server
               --dns-search <DOMAIN>       Domain to search names in
               --dns-option <OPTION>       Option for /etc/resolv.conf [alias: --dns-opt]
               --uts <MODE>                UTS namespace: host, or private [default: private]
 
         Storage:
-          -v, --volume <PATHS>   Mount a path of the host: HOST_PATH:CONTAINER_PATH[:ro]
-              --mount <MOUNT>    type=bind,source=PATH,target=PATH[,readonly] or
-                                 type=tmpfs,target=PATH[,tmpfs-size=SIZE]
-              --tmpfs <PATH>     Mount an empty file system in memory: PATH[:size=SIZE,mode=MODE]
-              --read-only        Make its own file system read-only
-              --shm-size <SIZE>  Size of /dev/shm
+          -v, --volume <PATHS>            Mount a path of the host: HOST_PATH:CONTAINER_PATH[:ro]
+              --mount <MOUNT>             type=bind,source=PATH,target=PATH[,readonly] or
+                                          type=tmpfs,target=PATH[,tmpfs-size=SIZE]
+              --volumes-from <CONTAINER>  Mount what another container has mounted: NAME[:ro]
+              --tmpfs <PATH>              Mount an empty file system in memory: PATH[:size=SIZE,mode=MODE]
+              --read-only                 Make its own file system read-only
+              --shm-size <SIZE>           Size of /dev/shm
 
         Limits:
           -m, --memory <SIZE>              Most memory, such as 512m
               --memory-swap <SIZE>         Most memory and swap together; -1: any amount of swap
               --cpus <COUNT>               Most processors, such as 1.5
+              --cpu-quota <MICROSECONDS>   Microseconds of processor time in each period
+              --cpu-period <MICROSECONDS>  Length of that period in microseconds [default: 100000]
           -c, --cpu-shares <WEIGHT>        Weight against others for the processors, 2 to 262144
               --cpuset-cpus <LIST>         Processors to run on, such as 0-2,5
               --cpuset-mems <LIST>         Memory nodes to use, such as 0-1
@@ -128,7 +133,7 @@ fn of_create() {
                                         entrypoint
           -w, --workdir <DIRECTORY>     Directory of the container to run it in
           -u, --user <USER[:GROUP]>     Run it as USER[:GROUP], by name or number
-              --group-add <GROUP>       Further group for its user
+              --group-add <GROUP>       Further group for its user, by name or number
               --init                    Run an init before it that forwards signals and reaps
               --stop-signal <SIGNAL>    Signal that asks it to end
               --stop-timeout <SECONDS>  Seconds from that signal to SIGKILL
@@ -138,25 +143,30 @@ fn of_create() {
                                           bridge] [alias: --net]
           -p, --publish <PORTS>           Publish a port: [[HOST_IP:][HOST_PORT]:]PORT[/tcp|udp|sctp], or
                                           ranges of ports
+          -P, --publish-all               Publish every port that the image and --expose name, each on a
+                                          free port of the host
               --expose <PORT[/PROTOCOL]>  Tell that the container listens on a port
-              --add-host <NAME:IP>        Line for /etc/hosts
+              --add-host <NAME:IP>        Line for /etc/hosts; host-gateway stands for the host's address
               --dns <IP>                  Name server
               --dns-search <DOMAIN>       Domain to search names in
               --dns-option <OPTION>       Option for /etc/resolv.conf [alias: --dns-opt]
               --uts <MODE>                UTS namespace: host, or private [default: private]
 
         Storage:
-          -v, --volume <PATHS>   Mount a path of the host: HOST_PATH:CONTAINER_PATH[:ro]
-              --mount <MOUNT>    type=bind,source=PATH,target=PATH[,readonly] or
-                                 type=tmpfs,target=PATH[,tmpfs-size=SIZE]
-              --tmpfs <PATH>     Mount an empty file system in memory: PATH[:size=SIZE,mode=MODE]
-              --read-only        Make its own file system read-only
-              --shm-size <SIZE>  Size of /dev/shm
+          -v, --volume <PATHS>            Mount a path of the host: HOST_PATH:CONTAINER_PATH[:ro]
+              --mount <MOUNT>             type=bind,source=PATH,target=PATH[,readonly] or
+                                          type=tmpfs,target=PATH[,tmpfs-size=SIZE]
+              --volumes-from <CONTAINER>  Mount what another container has mounted: NAME[:ro]
+              --tmpfs <PATH>              Mount an empty file system in memory: PATH[:size=SIZE,mode=MODE]
+              --read-only                 Make its own file system read-only
+              --shm-size <SIZE>           Size of /dev/shm
 
         Limits:
           -m, --memory <SIZE>              Most memory, such as 512m
               --memory-swap <SIZE>         Most memory and swap together; -1: any amount of swap
               --cpus <COUNT>               Most processors, such as 1.5
+              --cpu-quota <MICROSECONDS>   Microseconds of processor time in each period
+              --cpu-period <MICROSECONDS>  Length of that period in microseconds [default: 100000]
           -c, --cpu-shares <WEIGHT>        Weight against others for the processors, 2 to 262144
               --cpuset-cpus <LIST>         Processors to run on, such as 0-2,5
               --cpuset-mems <LIST>         Memory nodes to use, such as 0-1
@@ -271,8 +281,9 @@ fn of_rm() {
           <CONTAINER>...  Names, ids or starts of ids
 
         Options:
-          -f, --force  Kill a container that still runs
-          -h, --help   Print help
+          -f, --force    Kill a container that still runs
+          -v, --volumes  Its volumes too: what it wrote to them always goes with it
+          -h, --help     Print help
     "#]]);
 }
 
@@ -293,6 +304,7 @@ fn of_ps() {
           -n, --last <COUNT>        The COUNT made last, running or not
           -l, --latest              The one made last, running or not
               --no-trunc            Ids and commands in full
+          -s, --size                With the size of what each has written
           -q, --quiet               Only ids
           -h, --help                Print help
     "#]]);

@@ -34,6 +34,8 @@ fn a_container_is_shown_as_docker_shows_it() {
                 "State": {
                     "Status": "running",
                     "Running": true,
+                    "Paused": false,
+                    "Restarting": false,
                     "OOMKilled": false,
                     "Pid": 4242,
                     "ExitCode": 0,
@@ -45,6 +47,7 @@ fn a_container_is_shown_as_docker_shows_it() {
                 "Image": "sha256:1111111111111111111111111111111111111111111111111111111111111111",
                 "LogPath": "/var/log/web.log",
                 "Name": "/web",
+                "RestartCount": 0,
                 "Platform": "linux",
                 "HostConfig": {
                     "Binds": [
@@ -85,6 +88,8 @@ fn a_container_is_shown_as_docker_shows_it() {
                     "Memory": 67108864,
                     "MemorySwap": 0,
                     "NanoCpus": 1500000000,
+                    "CpuPeriod": 0,
+                    "CpuQuota": 0,
                     "CpuShares": 0,
                     "CpusetCpus": "",
                     "CpusetMems": "",
@@ -276,6 +281,7 @@ fn what_is_unknown_is_told_and_the_rest_is_shown() {
             error: there is no container or image wbe
             hint: did you mean `web`?
             error: there is no container or image nosuch
+            hint: `ctl ps -a` lists all containers, `ctl images` the images
         "#]]);
     agent().ctl("inspect nosuch").check(&expect![[r#"
         exit 1
@@ -283,6 +289,7 @@ fn what_is_unknown_is_told_and_the_rest_is_shown() {
         []
         --- stderr
         error: there is no container or image nosuch
+        hint: `ctl ps -a` lists all containers, `ctl images` the images
     "#]]);
 }
 
@@ -322,6 +329,6 @@ fn an_unknown_field_is_named() {
             --- stderr
             error: the format cannot be applied
               there is no field Frob in .State
-            hint: fields here: Status Running OOMKilled Pid ExitCode Reason Error StartedAt FinishedAt
+            hint: fields here: Status Running Paused Restarting OOMKilled Pid ExitCode Reason Error StartedAt FinishedAt
         "#]]);
 }

@@ -214,7 +214,7 @@ fn mistakes_in_templates_are_explained() {
         --- stderr
         error: the format cannot be applied
           there is no field Name in this value
-        hint: fields here: Command CreatedAt ID Image Labels LocalVolumes Mounts Names Networks Ports RunningFor State Status
+        hint: fields here: Command CreatedAt ID Image Labels LocalVolumes Mounts Names Networks Ports RunningFor Size State Status
     "#]]);
     agent().ctl("ps --format {{.Names").check(&expect![[r#"
         exit 2

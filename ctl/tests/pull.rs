@@ -87,6 +87,7 @@ fn an_unknown_image_is_a_failure() {
         --- stderr
         error: image nosuch cannot be pulled
           nosuch does not exist in its registry
+        hint: are its name and its tag as the registry has them?
     "#]]);
 }
 

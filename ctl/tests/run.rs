@@ -170,6 +170,7 @@ fn an_image_that_does_not_exist_is_125() {
             Image nosuch is not here yet: pulling it
             error: image nosuch cannot be pulled
               nosuch does not exist in its registry
+            hint: are its name and its tag as the registry has them?
         "#]]);
 }
 
@@ -184,6 +185,7 @@ fn something_else_that_is_missing_is_not_taken_for_the_image() {
             --- stderr
             error: a container of busybox cannot be created
               container db does not exist
+            hint: `ctl ps -a` lists all containers
         "#]]);
 }
 
@@ -192,11 +194,12 @@ fn programs_that_cannot_be_executed_have_dockers_codes() {
     let agent = agent(Behaviour::Ends(0));
     agent.with(|fake| fake.fail_program("Start", "127", "executable frob was not found in PATH"));
     agent.ctl("run --name job busybox frob").check(&expect![[r#"
-            exit 127
-            --- stderr
-            error: container job cannot be started
-              executable frob was not found in PATH
-        "#]]);
+        exit 127
+        --- stderr
+        error: container job cannot be started
+          executable frob was not found in PATH
+        hint: is it in the image? a name without a slash is looked for along its PATH
+    "#]]);
     agent.with(|fake| fake.fail_program("Start", "126", "/etc/passwd may not be executed"));
     agent
         .ctl("run -d --name other busybox /etc/passwd")
@@ -205,6 +208,7 @@ fn programs_that_cannot_be_executed_have_dockers_codes() {
             --- stderr
             error: container other cannot be started
               /etc/passwd may not be executed
+            hint: is it executable there, and what runs it (the program in its first line) too?
         "#]]);
 }
 

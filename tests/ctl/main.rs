@@ -2,8 +2,12 @@
 #![forbid(unsafe_code)]
 
 mod exec;
+mod flags;
 mod images;
 mod life;
 mod logs;
+mod lost;
+mod mistakes;
 mod run;
+mod session;
 mod terminal;

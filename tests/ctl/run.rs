@@ -1,6 +1,9 @@
 //! `ctl run`: flags and exit codes.
 
-use anyhow::Result;
+use std::io::Read as _;
+use std::process::Stdio;
+
+use anyhow::{Context as _, Result};
 use harness::node::Node;
 
 #[tokio::test]
@@ -234,5 +237,57 @@ async fn names_are_taken_once_and_ids_may_be_shortened() -> Result<()> {
         "{wrong:?}"
     );
     ctl.ok(&["rm", "-f", "one"])?;
+    node.finish().await
+}
+
+#[tokio::test]
+async fn signals_are_passed_on() -> Result<()> {
+    let node = Node::start().await?;
+    let ctl = node.ctl()?;
+    let line = "trap 'echo got; exit 7' TERM; trap 'echo usr' USR1; echo ready; while :; do sleep 0.05; done";
+    for words in [
+        &["run", "--rm", &node.image, "sh", "-c", line][..],
+        &["run", "--rm", "--init", &node.image, "sh", "-c", line],
+    ] {
+        let mut child = ctl.command(words).stdout(Stdio::piped()).spawn()?;
+        let mut stdout = child.stdout.take().context("its output")?;
+        let mut said = vec![0; "ready\n".len()];
+        stdout.read_exact(&mut said)?;
+        let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGUSR1)?;
+        let mut said = vec![0; "usr\n".len()];
+        stdout.read_exact(&mut said)?;
+        assert_eq!(String::from_utf8_lossy(&said), "usr\n");
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM)?;
+        let mut rest = String::new();
+        stdout.read_to_string(&mut rest)?;
+        assert_eq!((child.wait()?.code(), rest.as_str()), (Some(7), "got\n"));
+    }
+    // Asked not to, ctl takes the signal itself.
+    let words = [
+        "run",
+        "--name",
+        "kept",
+        "--sig-proxy=false",
+        &node.image,
+        "sh",
+        "-c",
+        line,
+    ];
+    let mut child = ctl.command(&words).stdout(Stdio::piped()).spawn()?;
+    let mut said = vec![0; "ready\n".len()];
+    child
+        .stdout
+        .as_mut()
+        .context("its output")?
+        .read_exact(&mut said)?;
+    let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM)?;
+    assert!(!child.wait()?.success());
+    assert_eq!(
+        ctl.ok(&["inspect", "-f", "{{.State.Status}}", "kept"])?,
+        "running"
+    );
+    ctl.ok(&["rm", "-f", "kept"])?;
     node.finish().await
 }

@@ -1,71 +1,11 @@
-//! Real terminals: `script` of Debian's bsdutils gives one to `ctl`.
+//! Real terminals.
 
-use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use harness::node::Node;
-use harness::wait;
 
-/// `ctl` on a terminal of its own.
-struct Session {
-    child: Child,
-    screen: std::path::PathBuf,
-}
-
-impl Session {
-    fn start(node: &Node, words: &[&str]) -> Result<Self> {
-        let ctl = node.ctl()?.command(words);
-        let line: Vec<String> = std::iter::once(ctl.get_program())
-            .chain(ctl.get_args())
-            .map(|word| format!("'{}'", word.to_string_lossy().replace('\'', "'\\''")))
-            .collect();
-        let screen = node.agent.directory().join("screen");
-        let child = Command::new("script")
-            .args([
-                "--quiet",
-                "--return",
-                "--command",
-                &line.join(" "),
-                "/dev/null",
-            ])
-            .envs(
-                ctl.get_envs()
-                    .filter_map(|(name, value)| Some((name, value?))),
-            )
-            .stdin(Stdio::piped())
-            .stdout(File::create(&screen)?)
-            .spawn()
-            .context("start script (package bsdutils)")?;
-        Ok(Self { child, screen })
-    }
-
-    fn send(&mut self, keys: &[u8]) -> Result<()> {
-        let stdin = self.child.stdin.as_mut().context("the terminal is open")?;
-        stdin.write_all(keys)?;
-        Ok(stdin.flush()?)
-    }
-
-    fn shows(&self, text: &str) -> Result<()> {
-        wait::until(&format!("the screen shows {text:?}"), || {
-            let mut screen = Vec::new();
-            File::open(&self.screen)?.read_to_end(&mut screen)?;
-            let screen = String::from_utf8_lossy(&screen).into_owned();
-            if screen.contains(text) {
-                Ok(Some(()))
-            } else {
-                bail!("{screen:?}")
-            }
-        })
-    }
-
-    fn ends_with(mut self, code: i32) -> Result<()> {
-        let status = wait::until("ctl ends", || Ok(self.child.try_wait()?))?;
-        assert_eq!(status.code(), Some(code));
-        Ok(())
-    }
-}
+use crate::session::Session;
 
 #[tokio::test]
 async fn run_gives_a_terminal() -> Result<()> {
@@ -137,5 +77,57 @@ async fn the_terminals_size_follows() -> Result<()> {
         .context("start script (package bsdutils)")?;
     let screen = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(screen.contains("41 97"), "{screen:?}");
+    node.finish().await
+}
+
+#[tokio::test]
+async fn a_terminal_that_changes_its_size_tells_the_program() -> Result<()> {
+    let node = Node::start().await?;
+    let ctl = node.ctl()?;
+    let line = "trap 'echo size-$(stty size | tr \" \" x)' WINCH; echo ready-$((1+1)); while :; do sleep 0.05; done";
+    let mut session = Session::start(
+        &node,
+        &["run", "-it", "--name", "one", &node.image, "sh", "-c", line],
+    )?;
+    session.shows("ready-2")?;
+    session.resize(33, 77)?;
+    session.shows("size-33x77")?;
+    session.resize(44, 88)?;
+    session.shows("size-44x88")?;
+    session.send(b"\x10\x11")?;
+    session.ends_with(0)?;
+    let mut session = Session::start(&node, &["exec", "-it", "one", "sh", "-c", line])?;
+    session.shows("ready-2")?;
+    session.resize(35, 79)?;
+    session.shows("size-35x79")?;
+    session.send(b"\x10\x11")?;
+    session.ends_with(0)?;
+    ctl.ok(&["rm", "-f", "one"])?;
+    node.finish().await
+}
+
+#[tokio::test]
+async fn ctrl_p_ctrl_q_leaves_an_exec_running() -> Result<()> {
+    let node = Node::start().await?;
+    let ctl = node.ctl()?;
+    ctl.ok(&["run", "-d", "--name", "one", &node.image, "/bin/pause"])?;
+    let mut session = Session::start(&node, &["exec", "-it", "one", "sh"])?;
+    session.send(b"echo here-$((3+3)); sleep 1; echo later >/tmp/later; sleep 1000\n")?;
+    session.shows("here-6")?;
+    session.send(b"\x10\x11")?;
+    session.ends_with(0)?;
+    harness::wait::until("the process goes on", || {
+        Ok((ctl.ok(&["exec", "one", "cat", "/tmp/later"])? == "later").then_some(()))
+    })?;
+    // Other keys may be chosen, and these then go to the program.
+    let mut session = Session::start(
+        &node,
+        &["exec", "-it", "--detach-keys", "ctrl-a,d", "one", "sh"],
+    )?;
+    session.send(b"\x10\x11echo still-$((3+4))\n")?;
+    session.shows("still-7")?;
+    session.send(b"\x01d")?;
+    session.ends_with(0)?;
+    ctl.ok(&["rm", "-f", "one"])?;
     node.finish().await
 }

@@ -46,6 +46,7 @@ pub(super) async fn run(
 ) -> Result<ExitStatus, CommandError> {
     let request = InspectContainerRequest {
         container: args.container.clone(),
+        ..Default::default()
     };
     let answer = client.containers().inspect(request).await;
     let found = client

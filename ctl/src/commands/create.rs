@@ -75,7 +75,15 @@ pub(super) async fn create(
 }
 
 fn refused(client: &Client, image: &str, status: Status) -> CommandError {
-    client.failed(format!("a container of {image} cannot be created"), status)
+    client
+        .failed(format!("a container of {image} cannot be created"), status)
+        .hinted(|source| match source.code() {
+            Code::AlreadyExists => Some(
+                "give it another --name, or remove the one that has it with `ctl rm -f`".into(),
+            ),
+            Code::NotFound => Some("`ctl ps -a` lists all containers".into()),
+            _ => None,
+        })
 }
 
 /// Fetches the image, if it is what was not found and may be fetched.

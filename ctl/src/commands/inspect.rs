@@ -26,6 +26,10 @@ pub(crate) struct Inspect {
     #[arg(short, long)]
     format: Option<String>,
 
+    /// With the size of what a container has written
+    #[arg(short, long)]
+    size: bool,
+
     /// Look only among these
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<Kind>,
@@ -41,6 +45,10 @@ pub(crate) struct InspectContainer {
     /// json, or a template such as '{{.State.Status}}'
     #[arg(short, long)]
     format: Option<String>,
+
+    /// With the size of what it has written
+    #[arg(short, long)]
+    size: bool,
 
     /// Names, ids or starts of ids
     #[arg(required = true, value_name = "CONTAINER")]
@@ -63,6 +71,7 @@ impl From<InspectContainer> for Inspect {
     fn from(args: InspectContainer) -> Self {
         Self {
             format: args.format,
+            size: args.size,
             kind: Some(Kind::Container),
             names: args.names,
         }
@@ -73,6 +82,7 @@ impl From<InspectImage> for Inspect {
     fn from(args: InspectImage) -> Self {
         Self {
             format: args.format,
+            size: false,
             kind: Some(Kind::Image),
             names: args.names,
         }
@@ -92,7 +102,7 @@ pub(super) async fn run(
     let mut each = Each::new();
     let mut found = Vec::new();
     for name in &args.names {
-        match (inspect(client, args.kind, name).await, &template) {
+        match (inspect(client, &args, name).await, &template) {
             (Ok(value), Some(template)) => out.line(template.render(&value, &())?)?,
             (Ok(value), None) => found.push(value),
             (Err(error), _) => each.failed(out, &error),
@@ -110,10 +120,12 @@ pub(super) async fn run(
     Ok(each.status())
 }
 
-async fn inspect(client: &Client, kind: Option<Kind>, name: &str) -> Result<Value, CommandError> {
+async fn inspect(client: &Client, args: &Inspect, name: &str) -> Result<Value, CommandError> {
+    let Inspect { kind, size, .. } = *args;
     if kind != Some(Kind::Image) {
         let request = InspectContainerRequest {
             container: name.to_owned(),
+            size,
         };
         match client.containers().inspect(request).await {
             Ok(answer) => return Ok(container_detail::detail(answer.get_ref())),

@@ -3,7 +3,7 @@ use proto::agent::KillContainerRequest;
 
 use super::each::Each;
 use crate::client::Client;
-use crate::error::{CommandError, ExitStatus};
+use crate::error::{CommandError, ExitStatus, hints};
 use crate::output::Output;
 
 /// Send running containers a signal
@@ -33,7 +33,8 @@ pub(super) async fn run(
         let answer = client.containers().kill(request).await;
         let killed = client
             .of_container(name, "cannot be sent a signal", answer)
-            .await;
+            .await
+            .map_err(|error| error.hinted(|source| hints::not_running(source, name)));
         each.line(out, killed.map(|_| name))?;
     }
     Ok(each.status())

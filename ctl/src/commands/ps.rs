@@ -39,6 +39,10 @@ pub(crate) struct Ps {
     #[arg(long)]
     no_trunc: bool,
 
+    /// With the size of what each has written
+    #[arg(short, long)]
+    size: bool,
+
     /// Only ids
     #[arg(short, long)]
     quiet: bool,
@@ -73,7 +77,8 @@ pub(super) async fn run(
         }
         return Ok(ExitStatus::DONE);
     }
-    out.list(&format, &COLUMNS[..PLAIN_COLUMNS], &COLUMNS, &rows)?;
+    let plain = PLAIN_COLUMNS + usize::from(args.size);
+    out.list(&format, &COLUMNS[..plain], &COLUMNS, &rows)?;
     Ok(ExitStatus::DONE)
 }
 
@@ -81,7 +86,10 @@ pub(super) async fn run(
 async fn listed(args: &Ps, client: &Client) -> Result<Vec<Container>, CommandError> {
     let filters = &args.filters;
     let fits = Fits::new(filters, client).await?;
+    // A template is docker's other way to ask for it.
+    let shows_size = args.format.as_deref().is_some_and(|f| f.contains(".Size"));
     let mut request = ListContainersRequest {
+        size: args.size || shows_size,
         all: args.all || args.latest || args.last.is_some() || has(filters, &["status", "exited"]),
         ..Default::default()
     };

@@ -87,6 +87,7 @@ async fn created(client: &Client, name: &str) -> Result<i64, CommandError> {
         .containers()
         .inspect(InspectContainerRequest {
             container: name.to_owned(),
+            ..Default::default()
         })
         .await;
     let found = client

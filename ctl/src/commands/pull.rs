@@ -5,7 +5,7 @@ use tonic::Code;
 
 use crate::client::Client;
 use crate::credentials;
-use crate::error::{CommandError, ExitStatus};
+use crate::error::{CommandError, ExitStatus, hints};
 use crate::output::{Output, PullDisplay};
 
 /// Fetch images from a registry
@@ -46,7 +46,11 @@ pub(super) async fn pull(
     platform: Option<String>,
     quiet: bool,
 ) -> Result<String, CommandError> {
-    let failed = |status| client.failed(format!("image {image} cannot be pulled"), status);
+    let failed = |status| {
+        client
+            .failed(format!("image {image} cannot be pulled"), status)
+            .hinted(hints::not_pulled)
+    };
     let request = PullRequest {
         reference: image.to_owned(),
         platform: platform.unwrap_or_default(),

@@ -14,6 +14,10 @@ pub(crate) struct Rm {
     #[arg(short, long)]
     force: bool,
 
+    /// Its volumes too: what it wrote to them always goes with it
+    #[arg(short, long)]
+    volumes: bool,
+
     /// Names, ids or starts of ids
     #[arg(required = true, value_name = "CONTAINER")]
     containers: Vec<String>,
@@ -21,15 +25,11 @@ pub(crate) struct Rm {
 
 /// Gives the refusal to remove a running container its hint.
 fn in_use(error: CommandError, container: &str) -> CommandError {
-    match error {
-        CommandError::Request { source, .. } if source.code() == Code::FailedPrecondition => {
-            CommandError::InUse {
-                container: container.to_owned(),
-                source,
-            }
-        }
-        error => error,
-    }
+    error.hinted(|source| {
+        (source.code() == Code::FailedPrecondition).then(|| {
+            format!("stop it first with `ctl stop {container}`, or remove it by force with `ctl rm -f {container}`")
+        })
+    })
 }
 
 /// Runs `ctl rm`.

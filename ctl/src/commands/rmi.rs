@@ -1,5 +1,6 @@
 use clap::Args;
 use proto::agent::RemoveImageRequest;
+use tonic::Code;
 
 use super::each::Each;
 use crate::client::Client;
@@ -19,6 +20,14 @@ pub(crate) struct Rmi {
     images: Vec<String>,
 }
 
+/// Gives the refusal to remove a used image its hint.
+fn in_use(error: CommandError, image: &str) -> CommandError {
+    error.hinted(|source| {
+        (source.code() == Code::FailedPrecondition)
+            .then(|| format!("`ctl ps -a --filter ancestor={image}` lists its containers"))
+    })
+}
+
 /// Runs `ctl rmi`.
 pub(super) async fn run(
     args: Rmi,
@@ -32,7 +41,8 @@ pub(super) async fn run(
             force: args.force,
         };
         let answer = client.images().remove(request).await;
-        match client.of_image(name, "cannot be removed", answer).await {
+        let answer = client.of_image(name, "cannot be removed", answer).await;
+        match answer.map_err(|error| in_use(error, name)) {
             Ok(removed) => {
                 for reference in &removed.untagged {
                     out.line(format!("Untagged: {}", familiar(reference)))?;

@@ -3,7 +3,7 @@ use proto::agent::{InspectContainerRequest, StartContainerRequest};
 
 use super::each::Each;
 use crate::client::Client;
-use crate::error::{CommandError, ExitStatus};
+use crate::error::{CommandError, ExitStatus, hints};
 use crate::output::Output;
 use crate::session::{Foreground, OutputFrom, Streams};
 use crate::terminal::DetachKeys;
@@ -59,7 +59,8 @@ pub(super) async fn start(client: &Client, name: &str) -> Result<(), CommandErro
     let answer = client.containers().start(request).await;
     client
         .of_container(name, "cannot be started", answer)
-        .await?;
+        .await
+        .map_err(|error| error.hinted(hints::not_started))?;
     Ok(())
 }
 
@@ -71,6 +72,7 @@ async fn attached(
 ) -> Result<ExitStatus, CommandError> {
     let request = InspectContainerRequest {
         container: name.to_owned(),
+        ..Default::default()
     };
     let answer = client.containers().inspect(request).await;
     let found = client

@@ -27,6 +27,10 @@ pub(crate) enum ParseError {
     UnequalRanges { host: String, container: String },
     #[error("named volume {name:?} cannot be mounted: only paths of the host can, so far")]
     NamedVolume { name: String },
+    #[error(
+        "{destination} has no path of the host to mount there: there are no volumes without one, so far"
+    )]
+    NoSource { destination: String },
     #[error("{key} is not known to {place}")]
     UnknownKey { key: String, place: &'static str },
     #[error("{place} needs {key}")]

@@ -20,8 +20,8 @@ pub(crate) fn volume(text: &str) -> Result<Mount, ParseError> {
     };
     let (Some(source), Some(destination)) = (source, destination) else {
         return Err(match Path::new(text).is_absolute() {
-            true => ParseError::NamedVolume {
-                name: text.to_owned(),
+            true => ParseError::NoSource {
+                destination: text.to_owned(),
             },
             false => malformed(),
         });
@@ -228,7 +228,7 @@ mod tests {
             ),
             (
                 "/data",
-                "named volume \"/data\" cannot be mounted: only paths of the host can, so far",
+                "/data has no path of the host to mount there: there are no volumes without one, so far",
             ),
             ("/a:b", "\"b\" is not an absolute path in the container"),
             ("/a:/b:rshared", "rshared is not known to --volume"),

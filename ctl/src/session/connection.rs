@@ -9,7 +9,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Response, Status, Streaming};
 
 use crate::client::Client;
-use crate::error::CommandError;
+use crate::error::{CommandError, hints};
 
 /// Messages on their way to the agent; the agent's own flow control counts bytes.
 const QUEUE: usize = 8;
@@ -103,7 +103,12 @@ impl Connection<ExecInput> {
             .await;
         let answer = started(answer).await;
         let attempted = format!("cannot run {program}");
-        let received = client.of_container(&container, &attempted, answer).await?;
+        let answer = client.of_container(&container, &attempted, answer).await;
+        let received = answer.map_err(|error| {
+            error.hinted(|source| {
+                hints::not_started(source).or_else(|| hints::not_running(source, &container))
+            })
+        })?;
         Ok(Self { sender, received })
     }
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::reference::familiar;
 use super::{label_list, ports, short_id};
-use crate::output::{Column, Row, ago, local_time, span};
+use crate::output::{Column, Row, ago, decimal_size, local_time, span};
 use crate::parse::network::network_name;
 
 /// Whether ids and commands are shown in full.
@@ -19,7 +19,7 @@ pub(crate) enum Length {
 const SHORT_COMMAND: usize = 20;
 
 /// The columns of `ps`, and then those only a template shows.
-pub(crate) const COLUMNS: [Column; 13] = [
+pub(crate) const COLUMNS: [Column; 14] = [
     Column {
         field: "ID",
         heading: "CONTAINER ID",
@@ -47,6 +47,10 @@ pub(crate) const COLUMNS: [Column; 13] = [
     Column {
         field: "Names",
         heading: "NAMES",
+    },
+    Column {
+        field: "Size",
+        heading: "SIZE",
     },
     Column {
         field: "CreatedAt",
@@ -103,12 +107,22 @@ pub(crate) fn row(container: &Container, now: Timestamp, length: Length) -> Row 
         "Networks": network_name(container.network(), &container.network_container),
         "Ports": running_ports(container),
         "RunningFor": ago(container.created_at, now),
+        "Size": size(container),
         "State": state_name(container.state()),
         "Status": status(container, now),
     });
     Row {
         fields,
         labels: container.labels.clone(),
+    }
+}
+
+/// Returns what a container has written, such as "12kB (virtual 4.3MB)".
+fn size(container: &Container) -> String {
+    let own = container.size_rw.map_or_else(|| "N/A".into(), decimal_size);
+    match container.size_root {
+        Some(root) => format!("{own} (virtual {})", decimal_size(root)),
+        None => own,
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) fn detail(answer: &InspectContainerResponse) -> Value {
         .command
         .split_first()
         .map_or(("", &[][..]), |(path, rest)| (path, rest));
-    json!({
+    let mut detail = json!({
         "Id": container.id,
         "Created": time(container.created_at),
         "Path": path,
@@ -32,6 +32,7 @@ pub(crate) fn detail(answer: &InspectContainerResponse) -> Value {
         "Image": container.image_id,
         "LogPath": answer.log_path,
         "Name": format!("/{}", container.name),
+        "RestartCount": 0,
         "Platform": "linux",
         "HostConfig": host_config(&spec),
         "Mounts": spec.mounts.iter().map(mount).collect::<Vec<_>>(),
@@ -39,7 +40,16 @@ pub(crate) fn detail(answer: &InspectContainerResponse) -> Value {
         "NetworkSettings": network(answer, &spec, &container),
         "CgroupPath": answer.cgroup_path,
         "SandboxId": answer.sandbox_id,
-    })
+    });
+    for (field, size) in [
+        ("SizeRw", container.size_rw),
+        ("SizeRootFs", container.size_root),
+    ] {
+        if let Some(size) = size {
+            detail[field] = size.into();
+        }
+    }
+    detail
 }
 
 fn state(answer: &InspectContainerResponse, container: &Container) -> Value {
@@ -47,6 +57,9 @@ fn state(answer: &InspectContainerResponse, container: &Container) -> Value {
     json!({
         "Status": state_name(state),
         "Running": state == ContainerState::Running,
+        // Neither can be so far; scripts ask all the same.
+        "Paused": false,
+        "Restarting": false,
         "OOMKilled": answer.oom_killed,
         "Pid": answer.pid,
         "ExitCode": container.exit_code,
@@ -131,6 +144,8 @@ fn resources(limits: &Resources) -> Value {
         "Memory": limits.memory,
         "MemorySwap": limits.memory_swap,
         "NanoCpus": limits.cpu_millis * 1_000_000,
+        "CpuPeriod": limits.cpu_period,
+        "CpuQuota": limits.cpu_quota,
         "CpuShares": limits.cpu_shares,
         "CpusetCpus": limits.cpuset_cpus,
         "CpusetMems": limits.cpuset_mems,

@@ -87,6 +87,7 @@ pub(crate) fn start(
                 user: user(
                     &request.user,
                     &request.supplemental_groups,
+                    &request.group_names,
                     request.strict_groups,
                 ),
                 seccomp: &request.seccomp,

@@ -19,11 +19,15 @@ pub(in crate::commands) struct Network {
     #[arg(short, long, value_name = "PORTS", value_parser = publish)]
     publish: Vec<Published>,
 
+    /// Publish every port that the image and --expose name, each on a free port of the host
+    #[arg(short = 'P', long)]
+    publish_all: bool,
+
     /// Tell that the container listens on a port
     #[arg(long, value_name = "PORT[/PROTOCOL]", value_parser = expose)]
     expose: Vec<Exposed>,
 
-    /// Line for /etc/hosts
+    /// Line for /etc/hosts; host-gateway stands for the host's address
     #[arg(long, value_name = "NAME:IP", value_parser = extra_host)]
     add_host: Vec<String>,
 
@@ -60,6 +64,7 @@ impl Network {
             .flat_map(|Exposed(ports)| ports)
             .cloned()
             .collect();
+        spec.publish_all = self.publish_all;
         spec.extra_hosts.clone_from(&self.add_host);
         spec.dns_servers = self.dns.iter().map(ToString::to_string).collect();
         spec.dns_searches.clone_from(&self.dns_search);

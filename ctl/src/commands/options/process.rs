@@ -57,7 +57,7 @@ pub(in crate::commands) struct Process {
     #[arg(short, long, value_name = "USER[:GROUP]")]
     user: Option<String>,
 
-    /// Further group for its user
+    /// Further group for its user, by name or number
     #[arg(long, value_name = "GROUP")]
     group_add: Vec<String>,
 

@@ -20,6 +20,14 @@ pub(in crate::commands) struct Limits {
     #[arg(long, value_name = "COUNT", value_parser = cpus)]
     cpus: Option<CpuMillis>,
 
+    /// Microseconds of processor time in each period
+    #[arg(long, value_name = "MICROSECONDS", conflicts_with = "cpus", value_parser = clap::value_parser!(u64).range(1000..))]
+    cpu_quota: Option<u64>,
+
+    /// Length of that period in microseconds [default: 100000]
+    #[arg(long, value_name = "MICROSECONDS", conflicts_with = "cpus", requires = "cpu_quota", value_parser = clap::value_parser!(u64).range(1000..=1_000_000))]
+    cpu_period: Option<u64>,
+
     /// Weight against others for the processors, 2 to 262144
     #[arg(short, long, value_name = "WEIGHT", value_parser = clap::value_parser!(u64).range(2..=262_144))]
     cpu_shares: Option<u64>,
@@ -51,6 +59,8 @@ impl Limits {
             memory: self.memory.unwrap_or(0),
             memory_swap: self.memory_swap.map_or(0, |SwapLimit(limit)| limit),
             cpu_millis: self.cpus.map_or(0, |CpuMillis(millis)| millis),
+            cpu_quota: self.cpu_quota.unwrap_or(0),
+            cpu_period: self.cpu_period.unwrap_or(0),
             cpu_shares: self.cpu_shares.unwrap_or(0),
             cpuset_cpus: self.cpuset_cpus.clone().unwrap_or_default(),
             cpuset_mems: self.cpuset_mems.clone().unwrap_or_default(),

@@ -16,6 +16,10 @@ pub(in crate::commands) struct Storage {
     #[arg(long, value_name = "MOUNT", value_parser = mount)]
     mount: Vec<Mount>,
 
+    /// Mount what another container has mounted: NAME[:ro]
+    #[arg(long, value_name = "CONTAINER")]
+    volumes_from: Vec<String>,
+
     /// Mount an empty file system in memory: PATH[:size=SIZE,mode=MODE]
     #[arg(long, value_name = "PATH", value_parser = tmpfs)]
     tmpfs: Vec<Mount>,
@@ -36,6 +40,7 @@ impl Storage {
             .flatten()
             .cloned()
             .collect();
+        spec.volumes_from.clone_from(&self.volumes_from);
         spec.read_only = self.read_only;
         spec.shm_size = self.shm_size.unwrap_or(0);
     }

@@ -135,6 +135,7 @@ fn flags_of_limits_fill_their_fields() {
         cpuset_cpus: "0-1".into(),
         cpuset_mems: "0".into(),
         pids: -1,
+        ..Default::default()
     };
     assert_eq!(
         (spec.resources, spec.oom_score_adj),

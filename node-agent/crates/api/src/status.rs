@@ -7,12 +7,19 @@ use tonic::{Code, Status};
 /// Metadata key that carries docker's exit code where a program could not be executed.
 const EXIT_CODE: &str = "exit-code";
 
+/// Metadata key of each cause by itself, outermost first.
+const CAUSE: &str = "error-cause-bin";
+
+/// Most bytes of causes sent: with the message, they must fit the header too.
+const MAX_CAUSES: usize = 2048;
+
 /// Longest message sent, in bytes: a header of 16 KiB must hold it, percent-encoded.
 const MAX_MESSAGE: usize = 4096;
 
 /// Returns the status of an error, with its causes in one line.
 pub(crate) fn of(error: &(impl Classify + 'static)) -> Status {
-    let mut message = agent_telemetry::chain(error).to_string();
+    let causes = agent_telemetry::chain(error).links();
+    let mut message = causes.join(": ");
     if message.len() > MAX_MESSAGE {
         let end = message.floor_char_boundary(MAX_MESSAGE);
         message.truncate(end);
@@ -24,7 +31,15 @@ pub(crate) fn of(error: &(impl Classify + 'static)) -> Status {
     } else {
         tracing::debug!(error = message, "request refused");
     }
-    Status::new(code(kind), message)
+    let short = message.len() <= MAX_CAUSES;
+    let mut status = Status::new(code(kind), message);
+    if short && causes.len() > 1 {
+        for cause in &causes {
+            let value = MetadataValue::from_bytes(cause.as_bytes());
+            status.metadata_mut().append_bin(CAUSE, value);
+        }
+    }
+    status
 }
 
 /// As [`of`], with the exit code that docker's client would end with.
@@ -98,6 +113,28 @@ mod tests {
     fn a_long_message_fits_a_header() {
         let status = of(&Sample("é".repeat(9000), ErrorKind::Internal));
         assert!(status.message().len() <= MAX_MESSAGE);
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("it was tried")]
+    struct Outer(#[source] Sample);
+
+    impl Classify for Outer {
+        fn kind(&self) -> ErrorKind {
+            self.0.kind()
+        }
+    }
+
+    #[test]
+    fn causes_travel_one_by_one_where_they_fit() {
+        let error = |text: &str| Outer(Sample(text.to_owned(), ErrorKind::Internal));
+        let status = of(&error("disk: full"));
+        assert_eq!(status.message(), "it was tried: disk: full");
+        let causes = status.metadata().get_all_bin(CAUSE).iter();
+        let causes: Vec<_> = causes.map(|value| value.to_bytes().unwrap()).collect();
+        assert_eq!(causes, ["it was tried", "disk: full"]);
+        let long = of(&error(&"x".repeat(MAX_CAUSES)));
+        assert!(long.metadata().get_bin(CAUSE).is_none());
     }
 
     #[test]

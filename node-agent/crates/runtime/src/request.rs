@@ -94,6 +94,8 @@ pub struct UserRequest<'a> {
     pub text: &'a str,
     /// Further groups.
     pub supplemental_groups: &'a [u32],
+    /// More of them, by their names in the container's group file.
+    pub group_names: &'a [String],
     /// What to do with the image's /etc/group.
     pub group_file: GroupFile,
 }

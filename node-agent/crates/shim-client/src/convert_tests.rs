@@ -72,6 +72,7 @@ fn container(stdio: ContainerStdio, pid: ContainerPid) -> CreateContainer {
         user: User {
             text: "web".into(),
             supplemental_groups: vec![5],
+            group_names: vec!["video".into()],
             strict_groups: true,
         },
         seccomp: vec![2; 8],
@@ -118,6 +119,7 @@ fn a_container_arrives_whole() {
         }),
         user: "web".into(),
         supplemental_groups: vec![5],
+        group_names: vec!["video".into()],
         strict_groups: true,
         seccomp: vec![2; 8],
         mount_destinations: vec!["/data".into()],

@@ -97,6 +97,8 @@ pub struct User {
     pub text: String,
     /// Further groups.
     pub supplemental_groups: Vec<u32>,
+    /// More of them, by name.
+    pub group_names: Vec<String>,
     /// Leave the image's group file alone.
     pub strict_groups: bool,
 }

@@ -13,21 +13,27 @@ pub fn chain(error: &(impl Error + 'static)) -> Chain<'_> {
     Chain(error)
 }
 
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut last = self.0.to_string();
-        f.write_str(&last)?;
+impl Chain<'_> {
+    /// Returns the error and its causes, each by itself, outermost first.
+    #[must_use]
+    pub fn links(&self) -> Vec<String> {
+        let mut links = vec![self.0.to_string()];
         let mut next = self.0.source();
         while let Some(cause) = next {
             let text = cause.to_string();
             // A wrapper that shows its cause's words is passed over.
-            if text != last {
-                write!(f, ": {text}")?;
+            if links.last() != Some(&text) {
+                links.push(text);
             }
-            last = text;
             next = cause.source();
         }
-        Ok(())
+        links
+    }
+}
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.links().join(": "))
     }
 }
 
@@ -51,6 +57,10 @@ mod tests {
         assert_eq!(
             chain(&error).to_string(),
             "blob was not written: disk is full"
+        );
+        assert_eq!(
+            chain(&error).links(),
+            ["blob was not written", "disk is full"]
         );
     }
 }

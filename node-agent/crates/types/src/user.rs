@@ -64,6 +64,8 @@ pub struct Lookup<'a> {
     pub default_gid: u32,
     /// Groups to add.
     pub supplemental: &'a [u32],
+    /// More groups to add, by name.
+    pub group_names: &'a [String],
     /// What to do with memberships.
     pub memberships: Memberships,
 }
@@ -125,10 +127,7 @@ pub fn resolve(lookup: &Lookup<'_>, passwd: &[u8], group: &[u8]) -> Result<User,
     };
     let gid = match wanted(group_text)? {
         Wanted::Number(gid) => gid,
-        Wanted::Name(name) => groups(group)
-            .find(|line| line.name == name.as_bytes())
-            .map(|line| line.gid)
-            .ok_or_else(|| UserError::UnknownGroup { name: shown(name) })?,
+        Wanted::Name(name) => group_named(group, name)?,
         Wanted::Nothing if lookup.text.is_empty() => lookup.default_gid,
         Wanted::Nothing => account.as_ref().map_or(0, |account| account.gid),
     };
@@ -143,6 +142,9 @@ pub fn resolve(lookup: &Lookup<'_>, passwd: &[u8], group: &[u8]) -> Result<User,
         all.extend(groups(group).filter(is_member).map(|line| line.gid));
     }
     all.extend_from_slice(lookup.supplemental);
+    for name in lookup.group_names {
+        all.push(group_named(group, name)?);
+    }
     Ok(User {
         uid,
         gid,
@@ -151,6 +153,13 @@ pub fn resolve(lookup: &Lookup<'_>, passwd: &[u8], group: &[u8]) -> Result<User,
             .map(|account| account.home.to_vec())
             .filter(|home| !home.is_empty()),
     })
+}
+
+fn group_named(file: &[u8], name: &str) -> Result<u32, UserError> {
+    groups(file)
+        .find(|line| line.name == name.as_bytes())
+        .map(|line| line.gid)
+        .ok_or_else(|| UserError::UnknownGroup { name: shown(name) })
 }
 
 /// Keeps the first of equal ids, in order.
@@ -243,6 +252,7 @@ mod tests {
             default_uid: 0,
             default_gid: 0,
             supplemental: &[],
+            group_names: &[],
             memberships: Memberships::Merge,
         }
     }
@@ -288,6 +298,26 @@ mod tests {
             ..lookup("web")
         };
         assert_eq!(resolve(&lookup, PASSWD, GROUP).unwrap().groups, [34, 60]);
+    }
+
+    #[test]
+    fn groups_are_added_by_name_too() {
+        let names = ["logs".to_owned()];
+        let known = Lookup {
+            supplemental: &[60],
+            group_names: &names,
+            ..lookup("1234:5")
+        };
+        assert_eq!(resolve(&known, PASSWD, GROUP).unwrap().groups, [5, 60, 50]);
+        let names = ["nobodys".to_owned()];
+        let unknown = Lookup {
+            group_names: &names,
+            ..lookup("web")
+        };
+        assert!(matches!(
+            resolve(&unknown, PASSWD, GROUP),
+            Err(UserError::UnknownGroup { .. })
+        ));
     }
 
     #[test]

@@ -46,6 +46,7 @@ pub(crate) fn create(
                 user: user(
                     &request.user,
                     &request.supplemental_groups,
+                    &request.group_names,
                     request.strict_groups,
                 ),
                 seccomp: &request.seccomp,
@@ -190,11 +191,13 @@ fn root(request: &CreateContainer) -> Result<runtime::Root<'_>, RequestError> {
 pub(crate) fn user<'a>(
     text: &'a str,
     supplemental_groups: &'a [u32],
+    group_names: &'a [String],
     strict_groups: bool,
 ) -> runtime::UserRequest<'a> {
     runtime::UserRequest {
         text,
         supplemental_groups,
+        group_names,
         group_file: if strict_groups {
             runtime::GroupFile::Ignore
         } else {

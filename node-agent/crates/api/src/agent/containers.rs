@@ -99,6 +99,24 @@ impl Agent {
         valid.map(|_| wanted.to_owned())
     }
 
+    /// Returns how much each container has written, and that and its image together.
+    async fn sizes(&self, all: Vec<Seen>) -> Result<Vec<(Option<u64>, Option<u64>)>, Status> {
+        let images: Vec<_> = all
+            .iter()
+            .map(|seen| seen.container.record.image.to_string())
+            .collect();
+        let layers = self.node.layers_of(all).await;
+        let layers = layers.map_err(|error| status::of(&error))?;
+        let with_image = |(image, layer): (String, Option<u64>)| {
+            let image = self.node.images().resolve(&image).ok();
+            let root = layer
+                .zip(image)
+                .map(|(own, image)| own + image.unpacked_size());
+            (layer, root)
+        };
+        Ok(images.into_iter().zip(layers).map(with_image).collect())
+    }
+
     fn warnings(&self, spec: &agent::ContainerSpec) -> Vec<String> {
         let swap = spec
             .resources
@@ -119,7 +137,8 @@ impl Containers for Agent {
         request: Request<agent::CreateContainerRequest>,
     ) -> Answer<agent::CreateContainerResponse> {
         let spec = request.into_inner().spec;
-        let spec = spec.ok_or_else(|| status::invalid("spec is missing"))?;
+        let mut spec = spec.ok_or_else(|| status::invalid("spec is missing"))?;
+        self.complete(&mut spec)?;
         let name = self.name(&spec.name)?;
         let warnings = self.warnings(&spec);
         let settings = &self.node.services().settings;
@@ -204,7 +223,12 @@ impl Containers for Agent {
         let mut all = self.node.containers(OWNER);
         all.retain(|seen| passes(seen, &request));
         all.sort_by_key(|seen| std::cmp::Reverse(seen.container.record.created_at));
-        let containers = all.iter().map(shown::listed).collect();
+        let mut containers: Vec<_> = all.iter().map(shown::listed).collect();
+        if request.size {
+            for (shown, size) in containers.iter_mut().zip(self.sizes(all).await?) {
+                (shown.size_rw, shown.size_root) = size;
+            }
+        }
         Ok(Response::new(agent::ListContainersResponse { containers }))
     }
 
@@ -214,7 +238,14 @@ impl Containers for Agent {
     ) -> Answer<agent::InspectContainerResponse> {
         let seen = self.node.container(OWNER, &request.get_ref().container);
         let seen = seen.map_err(|error| status::of(&error))?;
-        Ok(Response::new(shown::inspected(&seen)))
+        let mut answer = shown::inspected(&seen);
+        if request.get_ref().size
+            && let Some(container) = &mut answer.container
+            && let Some(size) = self.sizes(vec![seen]).await?.pop()
+        {
+            (container.size_rw, container.size_root) = size;
+        }
+        Ok(Response::new(answer))
     }
 
     type LogsStream = Streamed<agent::LogEntry>;

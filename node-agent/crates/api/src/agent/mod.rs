@@ -1,6 +1,7 @@
 //! `agent.v1`: people's containers, images and the node itself.
 
 mod attach;
+mod complete;
 mod containers;
 mod exec;
 mod images;

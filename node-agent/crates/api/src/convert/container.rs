@@ -58,6 +58,7 @@ pub(crate) fn spec(
         working_directory: given(config.working_dir),
         user: user(&context)?,
         supplemental_groups: groups(&context.supplemental_groups)?,
+        group_names: Vec::new(),
         mounts: config
             .mounts
             .into_iter()

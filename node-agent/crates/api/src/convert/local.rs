@@ -27,7 +27,7 @@ use crate::status::{self, invalid};
 const LOG: &str = "container.log";
 
 /// Period of the processor time limit, in microseconds.
-const CPU_PERIOD: u64 = 100_000;
+pub(crate) const CPU_PERIOD: u64 = 100_000;
 
 /// Returns what a Create request asks for. `network_of` finds the container whose network is
 /// shared, by any of its names.
@@ -166,7 +166,7 @@ fn container(
     let security = Security::parse(&spec.security_opt)?;
     let env = spec.env.iter().map(|text| variable(text)).collect();
     let mounts = spec.mounts.iter().map(mount).collect::<Result<_, _>>()?;
-    let supplemental_groups = groups(&spec.group_add)?;
+    let (supplemental_groups, group_names) = groups(spec.group_add)?;
     let stop_signal = given(spec.stop_signal);
     let stop_signal = stop_signal.map(|text| signal(&text)).transpose()?;
     let switches = Switches {
@@ -192,6 +192,7 @@ fn container(
         working_directory: given(spec.working_dir),
         user: given(spec.user),
         supplemental_groups,
+        group_names,
         mounts,
         devices: spec.devices.into_iter().map(device).collect(),
         labels: ordered(spec.labels),
@@ -239,14 +240,19 @@ pub(crate) fn variable(text: &str) -> (String, Vec<u8>) {
     (name.to_owned(), value.as_bytes().to_vec())
 }
 
-fn groups(names: &[String]) -> Result<Vec<u32>, Status> {
-    names
-        .iter()
-        .map(|name| {
-            name.parse()
-                .map_err(|_| invalid(format!("group {name:?} to add is not a number")))
-        })
-        .collect()
+/// Tells numbers from names, which only the image's group file knows.
+fn groups(all: Vec<String>) -> Result<(Vec<u32>, Vec<String>), Status> {
+    let (mut numbers, mut names) = (Vec::new(), Vec::new());
+    for text in all {
+        match text.parse() {
+            Ok(number) => numbers.push(number),
+            Err(_) if !text.is_empty() && !text.bytes().all(|byte| byte.is_ascii_digit()) => {
+                names.push(text);
+            }
+            Err(_) => return Err(invalid(format!("{text:?} is not a group"))),
+        }
+    }
+    Ok((numbers, names))
 }
 
 /// What `--security-opt` says.
@@ -339,13 +345,19 @@ fn limits(resources: agent::Resources) -> Limits {
     let memory = i64::try_from(resources.memory)
         .ok()
         .filter(|memory| *memory > 0);
-    let quota = i64::try_from(resources.cpu_millis.saturating_mul(CPU_PERIOD) / 1000)
-        .ok()
-        .filter(|quota| *quota > 0);
+    let (quota, period) = match (resources.cpu_quota, resources.cpu_period) {
+        (0, _) => (
+            resources.cpu_millis.saturating_mul(CPU_PERIOD) / 1000,
+            CPU_PERIOD,
+        ),
+        (quota, 0) => (quota, CPU_PERIOD),
+        own => own,
+    };
+    let quota = i64::try_from(quota).ok().filter(|quota| *quota > 0);
     Limits {
         cpu_shares: (resources.cpu_shares > 0).then_some(resources.cpu_shares),
         cpu_quota: quota,
-        cpu_period: quota.map(|_| CPU_PERIOD),
+        cpu_period: quota.map(|_| period),
         cpuset_cpus: given(resources.cpuset_cpus),
         cpuset_mems: given(resources.cpuset_mems),
         memory,
@@ -372,6 +384,15 @@ mod tests {
             (Some(150_000), Some(100_000))
         );
         assert_eq!((limits.memory, limits.pids), (Some(1 << 30), Some(-1)));
+        let limits = self::limits(agent::Resources {
+            cpu_quota: 20_000,
+            cpu_period: 50_000,
+            ..agent::Resources::default()
+        });
+        assert_eq!(
+            (limits.cpu_quota, limits.cpu_period),
+            (Some(20_000), Some(50_000))
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use agent_core::sandbox::spec::{NamespaceScope, SandboxNetwork};
 use agent_network::{Attachment, BridgeAttachment, PortMapping, Protocol};
 use proto::agent;
 
-use super::unordered;
+use super::{local, unordered};
 
 fn port(port: &PortMapping) -> agent::PortMapping {
     agent::PortMapping {
@@ -35,7 +35,7 @@ fn ports(seen: &Seen) -> Vec<agent::PortMapping> {
     }
 }
 
-fn mount(mount: &MountSpec) -> agent::Mount {
+pub(crate) fn mount(mount: &MountSpec) -> agent::Mount {
     let mut message = agent::Mount {
         destination: mount.destination.clone(),
         read_only: mount.readonly,
@@ -163,6 +163,7 @@ fn spec(seen: &Seen) -> agent::ContainerSpec {
             .supplemental_groups
             .iter()
             .map(ToString::to_string)
+            .chain(spec.group_names.iter().cloned())
             .collect(),
         oom_score_adj: spec.oom_score_adj,
         exposed_ports: spec.exposed_ports.clone(),
@@ -231,13 +232,20 @@ fn resources(limits: &agent_cgroup::Limits) -> agent::Resources {
         }
         _ => 0,
     };
+    // Another period than the usual one was asked for by its length.
+    let own_period = limits
+        .cpu_period
+        .filter(|period| *period != local::CPU_PERIOD);
+    let quota = limits.cpu_quota.and_then(|quota| u64::try_from(quota).ok());
     agent::Resources {
+        cpu_quota: own_period.and(quota).unwrap_or_default(),
+        cpu_period: own_period.unwrap_or_default(),
         memory: limits
             .memory
             .and_then(|memory| u64::try_from(memory).ok())
             .unwrap_or_default(),
         memory_swap: limits.memory_swap.unwrap_or_default(),
-        cpu_millis: millis,
+        cpu_millis: if own_period.is_some() { 0 } else { millis },
         cpu_shares: limits.cpu_shares.unwrap_or_default(),
         cpuset_cpus: limits.cpuset_cpus.clone().unwrap_or_default(),
         cpuset_mems: limits.cpuset_mems.clone().unwrap_or_default(),

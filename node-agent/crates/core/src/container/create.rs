@@ -319,6 +319,7 @@ fn prepare(
         user: User {
             text: built.user,
             supplemental_groups: spec.supplemental_groups.clone(),
+            group_names: spec.group_names.clone(),
             strict_groups: switches.strict_groups,
         },
         seccomp: seccomp.map(|bpf| bpf.to_vec()).unwrap_or_default(),

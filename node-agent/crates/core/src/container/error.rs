@@ -267,21 +267,11 @@ pub enum StartError {
         source: RequestError,
     },
     /// Its sandbox could not be brought up (a person's container).
-    #[error("container {id} could not be given its namespaces and network")]
-    Sandbox {
-        /// The container.
-        id: ContainerId,
-        /// Why.
-        source: Box<RunError>,
-    },
+    #[error(transparent)]
+    Sandbox(Box<RunError>),
     /// It could not be set up (a person's container).
-    #[error("container {id} could not be set up")]
-    Setup {
-        /// The container.
-        id: ContainerId,
-        /// Why.
-        source: Box<CreateError>,
-    },
+    #[error(transparent)]
+    Setup(Box<CreateError>),
     /// The agent is going down.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
@@ -307,8 +297,8 @@ impl Classify for StartError {
             Self::State { .. } | Self::Going { .. } => ErrorKind::FailedPrecondition,
             Self::Program { .. } => ErrorKind::InvalidArgument,
             Self::Shim { source, .. } => source.kind(),
-            Self::Sandbox { source, .. } => source.kind(),
-            Self::Setup { source, .. } => source.kind(),
+            Self::Sandbox(source) => source.kind(),
+            Self::Setup(source) => source.kind(),
             Self::Interrupted(source) => source.kind(),
         }
     }

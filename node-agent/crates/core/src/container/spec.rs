@@ -139,6 +139,9 @@ pub struct ContainerSpec {
     pub user: Option<String>,
     /// Groups besides the user's.
     pub supplemental_groups: Vec<u32>,
+    /// More of them, by their names in the image's group file.
+    #[serde(default)]
+    pub group_names: Vec<String>,
     /// Mounts.
     pub mounts: Vec<MountSpec>,
     /// Devices.

@@ -26,6 +26,7 @@ pub struct Template {
     process: Process,
     user: String,
     supplemental_groups: Vec<u32>,
+    group_names: Vec<String>,
     strict_groups: bool,
 }
 
@@ -35,7 +36,24 @@ impl Template {
             process: built.spec.process().clone().unwrap_or_default(),
             user: built.user.clone(),
             supplemental_groups: spec.supplemental_groups.clone(),
+            group_names: spec.group_names.clone(),
             strict_groups: spec.switches.strict_groups,
+        }
+    }
+
+    /// Returns whom a process runs as: somebody of its own, or whoever the container does.
+    fn user(&self, own: Option<String>) -> User {
+        match own {
+            Some(text) => User {
+                text,
+                ..User::default()
+            },
+            None => User {
+                text: self.user.clone(),
+                supplemental_groups: self.supplemental_groups.clone(),
+                group_names: self.group_names.clone(),
+                strict_groups: self.strict_groups,
+            },
         }
     }
 }
@@ -101,7 +119,6 @@ pub(crate) async fn start(
             }
         })?
     };
-    let own_user = built.user.is_some();
     let request = Exec {
         id: new_id(container)?,
         container: container.clone(),
@@ -109,15 +126,7 @@ pub(crate) async fn start(
             container: container.clone(),
             source,
         })?,
-        user: User {
-            text: built.user.unwrap_or_else(|| target.template.user.clone()),
-            supplemental_groups: if own_user {
-                Vec::new()
-            } else {
-                target.template.supplemental_groups.clone()
-            },
-            strict_groups: target.template.strict_groups && !own_user,
-        },
+        user: target.template.user(built.user),
         seccomp: seccomp.map(|bpf| bpf.to_vec()).unwrap_or_default(),
         stdio: match spec.terminal {
             Some((rows, columns)) => ExecStdio::Terminal(TerminalSize { rows, columns }),

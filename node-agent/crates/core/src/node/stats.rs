@@ -73,6 +73,24 @@ impl Node {
         blocking(move || measure(&services, seen)).await?
     }
 
+    /// Returns how many bytes each of the containers has written to its own layer; `None` where
+    /// that could not be read.
+    ///
+    /// # Errors
+    /// Only when the agent is going down.
+    pub async fn layers_of(&self, all: Vec<Seen>) -> Result<Vec<Option<u64>>, StatsError> {
+        let services = std::sync::Arc::clone(&self.services);
+        let measured = blocking(move || {
+            let layer = |seen: &Seen| {
+                let key = SnapshotKey::from(&seen.container.record.id);
+                let usage = services.snapshots.usage(&key);
+                usage.ok().map(|usage| usage.bytes)
+            };
+            all.iter().map(layer).collect()
+        });
+        Ok(measured.await?)
+    }
+
     /// Returns what each of the containers uses; those that end meanwhile are left out.
     ///
     /// # Errors

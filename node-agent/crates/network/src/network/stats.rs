@@ -85,6 +85,16 @@ impl Network {
         })
     }
 
+    /// Returns the host's addresses on the bridge, IPv4 first.
+    #[must_use]
+    pub fn gateways(&self) -> Vec<std::net::IpAddr> {
+        let (ipv4, ipv6) = lock(&self.inner.state).pool.gateways();
+        ipv4.map(Into::into)
+            .into_iter()
+            .chain(ipv6.map(Into::into))
+            .collect()
+    }
+
     /// Returns how the network is doing.
     #[must_use]
     pub fn status(&self) -> Status {

@@ -30,6 +30,7 @@ pub(super) fn resolve(
         default_uid: numbers.uid(),
         default_gid: numbers.gid(),
         supplemental: &supplemental,
+        group_names: request.group_names,
         memberships: match request.group_file {
             GroupFile::Merge => Memberships::Merge,
             GroupFile::Ignore => Memberships::Ignore,

@@ -263,6 +263,7 @@ impl<'a> Container<'a> {
             user: UserRequest {
                 text: self.user,
                 supplemental_groups: &self.groups,
+                group_names: &[],
                 group_file: self.group_file,
             },
             seccomp: &self.seccomp,

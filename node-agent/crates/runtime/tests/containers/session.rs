@@ -62,6 +62,7 @@ impl<'a> Session<'a> {
             user: UserRequest {
                 text: self.user,
                 supplemental_groups: &[],
+                group_names: &[],
                 group_file: GroupFile::Merge,
             },
             seccomp: &self.seccomp,

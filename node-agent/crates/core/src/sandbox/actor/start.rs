@@ -298,12 +298,8 @@ impl LocalStart {
         joined: Result<Joined, RunError>,
         attaches: Vec<PendingAttach>,
     ) -> Result<StartedLocal, Box<Failed<StartError>>> {
-        let id = &self.record.id;
-        let sandbox = |source| StartError::Sandbox {
-            id: id.clone(),
-            source: Box::new(source),
-        };
-        let joined = joined.map_err(&sandbox)?;
+        let sandbox = |source| StartError::Sandbox(Box::new(source));
+        let joined = joined.map_err(sandbox)?;
         let (live, events) = bring_up(&self.services, &self.sandbox, joined)
             .await
             .map_err(|failed| failed.map(sandbox))?;
@@ -332,13 +328,11 @@ impl LocalStart {
         let id = &self.record.id;
         let made = create::set_up(&self.services, &self.sandbox, live, &self.record)
             .await
-            .map_err(|source| StartError::Setup {
+            .map_err(|source| CreateError::Step {
                 id: id.clone(),
-                source: Box::new(CreateError::Step {
-                    id: id.clone(),
-                    source: Box::new(source),
-                }),
-            })?;
+                source: Box::new(source),
+            })
+            .map_err(|error| StartError::Setup(Box::new(error)))?;
         for (streams, reply) in attaches {
             let id = id.clone();
             let result = live.shim.attach(&id, streams).await;
