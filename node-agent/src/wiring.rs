@@ -201,6 +201,7 @@ async fn open(
             seccomp: agent_seccomp::Cache::new(agent_seccomp::KernelVersion::running()),
             launcher,
             last_capability: host::last_capability()?,
+            masked_paths: host::masked_paths(Path::new(host::PROCESSORS)),
         },
     ))
 }

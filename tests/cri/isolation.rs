@@ -4,8 +4,8 @@ use anyhow::Result;
 use harness::image::{Image, LayerBuilder, default_config};
 use harness::node::Node;
 use proto::cri::{
-    Capability, Device, LinuxContainerSecurityContext, Mount, MountPropagation, NamespaceMode,
-    SecurityProfile, security_profile::ProfileType,
+    Capability, Device, LinuxContainerSecurityContext, Mount, MountPropagation, SecurityProfile,
+    security_profile::ProfileType,
 };
 use tonic::Code;
 
@@ -32,7 +32,7 @@ const READ_ONLY: [&str; 5] = [
     "/proc/sysrq-trigger",
 ];
 
-fn with_context(
+pub(crate) fn with_context(
     node: &Node,
     name: &str,
     line: &str,
@@ -78,80 +78,6 @@ async fn containers_share_what_their_sandbox_shares() -> Result<()> {
         "shared\n"
     );
     assert_eq!(node.exec(&two, "cat /dev/shm/file").await?, "shared\n");
-    node.finish().await
-}
-
-#[tokio::test]
-async fn a_shared_pid_namespace_has_a_reaper_and_its_main_processes() -> Result<()> {
-    let node = Node::start().await?;
-    let mut config = node.sandbox_config("pod");
-    let context = config
-        .linux
-        .get_or_insert_default()
-        .security_context
-        .get_or_insert_default();
-    context.namespace_options.get_or_insert_default().pid = NamespaceMode::Pod.into();
-    let sandbox = node.sandbox_of(config).await?;
-    let share = |context: &mut LinuxContainerSecurityContext| {
-        context.namespace_options.get_or_insert_default().pid = NamespaceMode::Pod.into();
-    };
-    let one = node
-        .run_of(&sandbox, &with_context(&node, "one", "exec pause", share))
-        .await?;
-    let two = node
-        .run_of(
-            &sandbox,
-            &with_context(&node, "two", "exec sleep 1000", share),
-        )
-        .await?;
-    let seen = node.exec(&one, "ps -o comm | sort | tr '\\n' ' '").await?;
-    assert!(seen.contains("pause") && seen.contains("sleep"), "{seen}");
-    // Orphans go to the reaper, and are reaped.
-    node.exec(
-        &one,
-        "sh -c 'sleep 0.01 & exit'; sleep 0.3; ! ps -o stat | grep -q Z",
-    )
-    .await?;
-    node.cri.stop_container(&two, 0).await?;
-    assert_eq!(node.exec(&one, "echo alive").await?, "alive\n");
-    // Nothing of the reaper is reachable.
-    for path in ["/proc/1/root/", "/proc/1/fd/", "/proc/1/cwd/"] {
-        assert_eq!(
-            node.exec(&one, &format!("ls {path} 2>/dev/null | wc -l"))
-                .await?
-                .trim(),
-            "0",
-            "{path}"
-        );
-    }
-    node.finish().await
-}
-
-#[tokio::test]
-async fn the_hosts_pid_namespace_is_given_where_asked() -> Result<()> {
-    let node = Node::start().await?;
-    let mut config = node.sandbox_config("pod");
-    let context = config
-        .linux
-        .get_or_insert_default()
-        .security_context
-        .get_or_insert_default();
-    context.namespace_options.get_or_insert_default().pid = NamespaceMode::Node.into();
-    let sandbox = node.sandbox_of(config).await?;
-    let host = |context: &mut LinuxContainerSecurityContext| {
-        context.namespace_options.get_or_insert_default().pid = NamespaceMode::Node.into();
-    };
-    let id = node
-        .run_of(&sandbox, &with_context(&node, "main", "exec pause", host))
-        .await?;
-    let ours = std::fs::read_link("/proc/self/ns/pid")?
-        .display()
-        .to_string();
-    assert_eq!(
-        node.exec(&id, "readlink /proc/self/ns/pid").await?.trim(),
-        ours
-    );
-    node.cri.stop_container(&id, 10).await?;
     node.finish().await
 }
 
@@ -298,6 +224,45 @@ async fn the_default_seccomp_profile_bites() -> Result<()> {
 }
 
 #[tokio::test]
+async fn calls_newer_than_the_profile_do_not_exist() -> Result<()> {
+    // exit_group(-number(0, ...)): ends with what the kernel said of the call.
+    let call = |number: u32| {
+        let [a, b, c, d] = number.to_le_bytes();
+        let code = [
+            0xb8, a, b, c, d, // mov eax, number
+            0x31, 0xff, 0x31, 0xf6, 0x31, 0xd2, // xor edi, edi; xor esi, esi; xor edx, edx
+            0x0f, 0x05, // syscall
+            0x89, 0xc7, 0xf7, 0xdf, // mov edi, eax; neg edi
+            0xb8, 231, 0, 0, 0, 0x0f, 0x05, // exit_group
+        ];
+        harness::image::program(&code)
+    };
+    let node = Node::start().await?;
+    let mut layer = LayerBuilder::new();
+    // kexec_load, which is old and forbidden; file_getattr of Linux 6.17; and one that is not made yet.
+    for (name, number) in [("old", 246), ("new", 468), ("future", 4000)] {
+        layer.file(&format!("bin/{name}"), &call(number)?, 0o755)?;
+    }
+    let image = Image::busybox_with(vec![layer.gzip()?], &default_config())?;
+    let image = node.registry.push("test/calls:1", &image)?;
+    node.cri.pull(&image).await?;
+    let sandbox = node.sandbox("pod").await?;
+    for (name, errno) in [("old", 1), ("new", 38), ("future", 38)] {
+        let mut config = with_context(&node, name, "", |context| {
+            context.seccomp = Some(SecurityProfile {
+                profile_type: ProfileType::RuntimeDefault.into(),
+                ..Default::default()
+            });
+        });
+        config.command = vec![name.to_owned()];
+        config.image = Some(harness::cri::image_spec(&image));
+        let (code, _) = node.shell_of(&sandbox, &config).await?;
+        assert_eq!(code, errno, "{name}");
+    }
+    node.finish().await
+}
+
+#[tokio::test]
 async fn paths_are_masked_and_read_only_as_asked() -> Result<()> {
     let node = Node::start().await?;
     let sandbox = node.sandbox("pod").await?;
@@ -394,6 +359,25 @@ async fn devices_are_those_asked_for() -> Result<()> {
         node.shell_of(&sandbox, &config).await?,
         (0, " 00 00 00 00\n1\n".to_owned())
     );
+    node.finish().await
+}
+
+#[tokio::test]
+async fn nothing_of_a_running_container_is_mounted_on_the_host() -> Result<()> {
+    let node = Node::start().await?;
+    let before = std::fs::read_to_string("/proc/self/mountinfo")?;
+    let sandbox = node.sandbox("pod").await?;
+    let id = node.run(&sandbox, "main", &["/bin/pause"]).await?;
+    let line = "grep -c ' / / .*- overlay ' /proc/self/mountinfo; wc -l </proc/self/mountinfo";
+    let inside = node.exec(&id, line).await?;
+    assert!(inside.starts_with("1\n"), "{inside}");
+    let ours = |text: &str| -> Vec<String> {
+        let needle = node.agent.directory().display().to_string();
+        let lines = text.lines().filter(|line| line.contains(&needle));
+        lines.map(str::to_owned).collect()
+    };
+    let after = std::fs::read_to_string("/proc/self/mountinfo")?;
+    assert_eq!(ours(&after), ours(&before));
     node.finish().await
 }
 

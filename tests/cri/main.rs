@@ -6,6 +6,8 @@ mod exec;
 mod image;
 mod isolation;
 mod log;
+mod pid;
+mod refused;
 mod resources;
 mod sandbox;
 mod service;

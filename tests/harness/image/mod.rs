@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 pub use big::{BigImage, big_layer};
 pub use busybox::busybox_layer;
 pub use layer::{Compression, Layer, LayerBuilder};
-pub use pause::pause_program;
+pub use pause::{pause_program, program};
 
 /// Media type of an OCI image manifest.
 pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";

@@ -40,11 +40,16 @@ const CODE: &[u8] = &[
 
 /// Returns the program as an ELF file.
 pub fn pause_program() -> Result<Vec<u8>> {
+    program(CODE)
+}
+
+/// Returns an ELF file of these instructions, which must not depend on where they are.
+pub fn program(code: &[u8]) -> Result<Vec<u8>> {
     ensure!(
         cfg!(target_arch = "x86_64"),
-        "the pause program exists for x86-64 only"
+        "programs are written for x86-64 only"
     );
-    let size = HEADERS + CODE.len() as u64;
+    let size = HEADERS + code.len() as u64;
     let mut file = Vec::with_capacity(256);
     file.extend_from_slice(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0");
     file.extend_from_slice(&2_u16.to_le_bytes()); // an executable at fixed addresses
@@ -62,7 +67,7 @@ pub fn pause_program() -> Result<Vec<u8>> {
     for word in [0, BASE, BASE, size, size, 0x1000] {
         file.extend_from_slice(&word.to_le_bytes());
     }
-    file.extend_from_slice(CODE);
+    file.extend_from_slice(code);
     Ok(file)
 }
 

@@ -84,6 +84,8 @@ pub struct Services {
     pub events: EventBus,
     /// Highest capability number of the running kernel.
     pub last_capability: u8,
+    /// What this machine has to hide beside the default masked paths.
+    pub masked_paths: Vec<String>,
     /// Told when there is something to sweep.
     pub(crate) litter: tokio::sync::Notify,
     /// Admits starts: cores and one more give all the throughput at a third of the latency.
@@ -109,6 +111,8 @@ pub struct Parts {
     pub launcher: Launcher,
     /// Highest capability number of the running kernel.
     pub last_capability: u8,
+    /// What this machine has to hide beside the default masked paths.
+    pub masked_paths: Vec<String>,
 }
 
 impl Services {
@@ -127,6 +131,7 @@ impl Services {
             launcher: parts.launcher,
             events: EventBus::default(),
             last_capability: parts.last_capability,
+            masked_paths: parts.masked_paths,
             litter: tokio::sync::Notify::new(),
             starts,
         }

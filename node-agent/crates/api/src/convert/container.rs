@@ -10,6 +10,7 @@ use agent_core::container::spec::{
 };
 use agent_core::container::state::{ContainerState, ExitReason};
 use agent_core::node::Seen;
+use agent_core::sandbox::spec::NamespaceScope;
 use agent_core::sandbox::view::ContainerView;
 use agent_oci::{CapabilityPlan, Propagation};
 use proto::cri;
@@ -34,6 +35,7 @@ pub(crate) fn spec(
     let context = linux.security_context.unwrap_or_default();
     refuse_unsupported(&context)?;
     let switches = switches(&config, &context);
+    let pid = pid(&context)?;
     let image = config
         .image
         .ok_or_else(|| invalid("config.image is missing"))?;
@@ -79,6 +81,7 @@ pub(crate) fn spec(
         masked_paths: Some(context.masked_paths).filter(|_| !switches.privileged),
         readonly_paths: Some(context.readonly_paths).filter(|_| !switches.privileged),
         rlimits: Vec::new(),
+        pid,
         exposed_ports: Vec::new(),
         stop_signal,
         stop_timeout,
@@ -137,6 +140,14 @@ fn refuse_unsupported(context: &cri::LinuxContainerSecurityContext) -> Result<()
         return Err(invalid("AppArmor is not supported by this node"));
     }
     Ok(())
+}
+
+/// Returns whose PID namespace is asked for.
+fn pid(context: &cri::LinuxContainerSecurityContext) -> Result<Option<NamespaceScope>, Status> {
+    let options = context.namespace_options.as_ref();
+    options
+        .map(|options| super::sandbox::scope(options.pid, "pid"))
+        .transpose()
 }
 
 fn user(context: &cri::LinuxContainerSecurityContext) -> Result<Option<String>, Status> {

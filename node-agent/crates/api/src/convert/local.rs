@@ -214,6 +214,7 @@ fn container(
         masked_paths: None,
         readonly_paths: None,
         rlimits: spec.ulimits.into_iter().map(rlimit).collect(),
+        pid: None,
         exposed_ports: spec.exposed_ports,
         stop_signal,
         stop_timeout: spec.stop_timeout.map_or(settings.stop_timeout, |seconds| {

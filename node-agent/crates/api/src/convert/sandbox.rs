@@ -117,7 +117,7 @@ fn refuse_unsupported(context: &cri::LinuxSandboxSecurityContext) -> Result<(), 
 }
 
 /// Returns whose a namespace is.
-fn scope(mode: i32, name: &str) -> Result<NamespaceScope, Status> {
+pub(super) fn scope(mode: i32, name: &str) -> Result<NamespaceScope, Status> {
     match cri::NamespaceMode::try_from(mode) {
         Ok(cri::NamespaceMode::Pod) => Ok(NamespaceScope::Sandbox),
         Ok(cri::NamespaceMode::Container) => Ok(NamespaceScope::Container),

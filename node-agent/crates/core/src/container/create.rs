@@ -14,7 +14,7 @@ use agent_shim_client::{
 use agent_types::{ContainerId, Owner, SnapshotKey};
 
 use super::error::{CreateError, SpecError, StepError};
-use super::plan::{Found, plan};
+use super::plan::{Found, pid_scope, plan};
 use super::spec::{
     ContainerRecord, ContainerSpec, ContainerStateRecord, ContainerUser, SeccompSpec,
 };
@@ -51,6 +51,16 @@ pub(crate) fn check(
     log::check(&spec.log.path)?;
     if spec.switches.privileged && !sandbox.spec.privileged {
         return Err(SpecError::Privileged);
+    }
+    if let Some(value) = spec
+        .oom_score_adj
+        .filter(|value| !(-1000..=1000).contains(value))
+    {
+        return Err(SpecError::OomScore { value });
+    }
+    let host = NamespaceScope::Host;
+    if spec.pid == Some(host) && sandbox.spec.pid != host {
+        return Err(SpecError::HostPid);
     }
     let minimum = match sandbox.spec.owner {
         Owner::Cri => 0,
@@ -326,7 +336,7 @@ fn prepare(
         mounts,
         log,
         stdio: stdio(spec),
-        pid: match sandbox.spec.pid {
+        pid: match pid_scope(&sandbox.spec, spec) {
             NamespaceScope::Container => ContainerPid::Own,
             NamespaceScope::Sandbox => ContainerPid::Sandbox,
             NamespaceScope::Host => ContainerPid::Host,
@@ -361,6 +371,7 @@ fn build(
     let found = Found {
         devices: devices::find(&record.spec)?,
         last_capability: services.last_capability,
+        masked_paths: services.masked_paths.clone(),
     };
     let directory = services.paths().sandbox(&sandbox.id);
     Ok(agent_oci::build(&plan(sandbox, record, &directory, found))?)

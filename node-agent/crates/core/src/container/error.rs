@@ -118,6 +118,15 @@ pub enum SpecError {
     /// Privileged, in a sandbox that is not.
     #[error("a privileged container needs a privileged sandbox")]
     Privileged,
+    /// In the host's PID namespace, in a sandbox that is not.
+    #[error("a container in the host's PID namespace needs a sandbox that is in it")]
+    HostPid,
+    /// No preference that the OOM killer knows.
+    #[error("OOM score adjustment {value} is not between -1000 and 1000")]
+    OomScore {
+        /// As it was asked for.
+        value: i32,
+    },
     /// The log path leaves its directory.
     #[error("log path {path:?} is not a clean path below the sandbox's log directory")]
     LogPath {

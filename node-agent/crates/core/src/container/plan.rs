@@ -8,17 +8,12 @@ use agent_oci::{
     Propagation,
 };
 
-use super::spec::{ContainerRecord, MountSource};
+use super::spec::{ContainerRecord, ContainerSpec, MountSource};
 use crate::sandbox::files;
 use crate::sandbox::spec::{NamespaceScope, SandboxNetwork, SandboxRecord, SandboxSpec};
 
 /// Returns the namespaces of a sandbox's containers.
 pub(crate) fn namespaces(spec: &SandboxSpec) -> Namespaces {
-    let scope = |scope| match scope {
-        NamespaceScope::Host => Namespace::Host,
-        NamespaceScope::Sandbox => Namespace::Sandbox,
-        NamespaceScope::Container => Namespace::New,
-    };
     Namespaces {
         network: match spec.network {
             SandboxNetwork::Host => Namespace::Host,
@@ -33,6 +28,23 @@ pub(crate) fn namespaces(spec: &SandboxSpec) -> Namespaces {
     }
 }
 
+const fn scope(scope: NamespaceScope) -> Namespace {
+    match scope {
+        NamespaceScope::Host => Namespace::Host,
+        NamespaceScope::Sandbox => Namespace::Sandbox,
+        NamespaceScope::Container => Namespace::New,
+    }
+}
+
+/// Returns whose PID namespace a container is in: its sandbox's choice, unless it wants its own.
+pub(crate) fn pid_scope(sandbox: &SandboxSpec, spec: &ContainerSpec) -> NamespaceScope {
+    match spec.pid {
+        Some(NamespaceScope::Container) => NamespaceScope::Container,
+        // The host's is its sandbox's to give, and was refused otherwise.
+        Some(NamespaceScope::Sandbox | NamespaceScope::Host) | None => sandbox.pid,
+    }
+}
+
 /// What only the machine can tell about a container.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
@@ -40,6 +52,8 @@ pub(crate) struct Found {
     pub(crate) devices: Vec<DevicePlan>,
     /// Highest capability number of the kernel.
     pub(crate) last_capability: u8,
+    /// What it has to hide beside the default masked paths.
+    pub(crate) masked_paths: Vec<String>,
 }
 
 /// Returns the plan of a container.
@@ -71,7 +85,10 @@ pub(crate) fn plan(
         rlimits: spec.rlimits.clone(),
         // Unsaid is not inherited: the shim is spared by the OOM killer, its containers are not.
         oom_score_adj: Some(spec.oom_score_adj.unwrap_or_default()),
-        namespaces: namespaces(&sandbox.spec),
+        namespaces: Namespaces {
+            pid: scope(pid_scope(&sandbox.spec, spec)),
+            ..namespaces(&sandbox.spec)
+        },
         // The shim writes the sandbox's sysctls once, in the sandbox's namespaces.
         sysctls: BTreeMap::new(),
         readonly_root: switches.readonly_root,
@@ -79,11 +96,11 @@ pub(crate) fn plan(
         shm_size: Some(sandbox.spec.shm_size).filter(|size| *size > 0),
         masked_paths: spec.masked_paths.clone(),
         readonly_paths: spec.readonly_paths.clone(),
+        machine_masked_paths: found.masked_paths,
         devices: found.devices,
         device_rules: Vec::new(),
         cgroup_path: record.cgroup.as_str().to_owned(),
         annotations: BTreeMap::new(),
-        ..ContainerPlan::default()
     }
 }
 

@@ -12,6 +12,7 @@ use agent_types::{ContainerId, ImageId, SandboxId};
 use serde::{Deserialize, Serialize};
 
 use super::state::ContainerState;
+use crate::sandbox::spec::NamespaceScope;
 use crate::time::Timestamp;
 
 /// What tells one container from another within its sandbox.
@@ -168,6 +169,9 @@ pub struct ContainerSpec {
     pub readonly_paths: Option<Vec<String>>,
     /// Resource limits of its processes.
     pub rlimits: Vec<Rlimit>,
+    /// Whose PID namespace it is in; `None`, or the sandbox's: as the sandbox says.
+    #[serde(default)]
+    pub pid: Option<NamespaceScope>,
     /// Ports the caller says it listens on; shown, not published.
     pub exposed_ports: Vec<String>,
     /// Signal that asks it to end; `None`: the image's, else SIGTERM.
