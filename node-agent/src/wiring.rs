@@ -197,6 +197,7 @@ async fn open(
             images,
             snapshots,
             network,
+            cni: agent_cni::Cni::new(config.cni),
             cgroups,
             seccomp: agent_seccomp::Cache::new(agent_seccomp::KernelVersion::running()),
             launcher,

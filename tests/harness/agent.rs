@@ -302,6 +302,10 @@ impl Agent {
 
     fn configuration(&self) -> String {
         let mut sections: BTreeMap<&str, Vec<String>> = self.slot.configuration();
+        // Never the machine's own, whatever lies there.
+        let directory = self.directory.path().join("cni/net.d");
+        let known = sections.entry("cni").or_default();
+        known.push(format!("config_directory = {directory:?}"));
         for (section, lines) in &self.options.configuration {
             let known = sections.entry(section).or_default();
             for line in lines {

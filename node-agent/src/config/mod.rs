@@ -12,7 +12,7 @@ use agent_core::services::Settings;
 use anyhow::Context;
 
 use crate::cli::Cli;
-use parts::{log, network, registry, settings};
+use parts::{cni, cri_network, log, network, registry, settings};
 use raw::RawConfig;
 
 /// Everything the node was told to be.
@@ -26,6 +26,7 @@ pub(crate) struct Config {
     pub(crate) log: agent_telemetry::Config,
     pub(crate) cgroup_parent: CgroupPath,
     pub(crate) network: agent_network::Config,
+    pub(crate) cni: agent_cni::Config,
     pub(crate) registry: agent_registry::Config,
     pub(crate) images: ImagesConfig,
 }
@@ -101,6 +102,8 @@ fn check(raw: RawConfig) -> anyhow::Result<Config> {
         ));
     }
     let network = network(&raw.network, &mut problems);
+    let cri_network = cri_network(&raw.network, &mut problems);
+    let cni = cni(&raw, &mut problems);
     let registry = registry(&raw.images, &mut problems);
     let log = log(&raw.log, &mut problems);
     if raw.images.concurrent_downloads == 0 {
@@ -108,7 +111,7 @@ fn check(raw: RawConfig) -> anyhow::Result<Config> {
     }
     match cgroup_parent {
         Some(cgroup_parent) if problems.is_empty() => Ok(Config {
-            settings: settings(&raw),
+            settings: settings(&raw, cri_network),
             listen,
             socket_group: Some(raw.socket_group).filter(|group| !group.is_empty()),
             shim: Some(raw.shim).filter(|path| !path.as_os_str().is_empty()),
@@ -116,6 +119,7 @@ fn check(raw: RawConfig) -> anyhow::Result<Config> {
             log,
             cgroup_parent,
             network,
+            cni,
             registry,
             images: ImagesConfig {
                 layers_at_once: raw.images.concurrent_downloads,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use agent_core::services::{Paths, Settings};
+use agent_core::services::{CriNetwork, Paths, Settings};
 
 use super::keep;
 use super::raw::{self, RawConfig};
@@ -35,6 +35,51 @@ pub(super) fn network(raw: &raw::Network, problems: &mut Vec<String>) -> agent_n
     config
 }
 
+/// Returns who joins a kubelet's pods to the network.
+pub(super) fn cri_network(raw: &raw::Network, problems: &mut Vec<String>) -> CriNetwork {
+    match raw.cri.as_str() {
+        "auto" => CriNetwork::Auto,
+        "cni" => CriNetwork::Cni,
+        "built-in" => CriNetwork::BuiltIn,
+        other => {
+            problems.push(format!(
+                "network.cri: {other:?} is none of auto, cni and built-in"
+            ));
+            CriNetwork::Auto
+        }
+    }
+}
+
+pub(super) fn cni(raw: &RawConfig, problems: &mut Vec<String>) -> agent_cni::Config {
+    let cni = &raw.cni;
+    let named = [("cni.config_directory", &cni.config_directory)];
+    let plugins = cni.plugin_directories.iter();
+    for (name, path) in named
+        .into_iter()
+        .chain(plugins.map(|path| ("cni.plugin_directories", path)))
+    {
+        // Plugins are handed these as one text with colons in it.
+        if !path.is_absolute() || path.as_os_str().as_encoded_bytes().contains(&b':') {
+            problems.push(format!(
+                "{name}: {} is not an absolute path without a colon",
+                path.display()
+            ));
+        }
+    }
+    if cni.plugin_directories.is_empty() {
+        problems.push("cni.plugin_directories: at least one is needed".to_owned());
+    }
+    if cni.time_limit_seconds == 0 {
+        problems.push("cni.time_limit_seconds: must be at least 1".to_owned());
+    }
+    agent_cni::Config {
+        config_directory: cni.config_directory.clone(),
+        plugin_directories: cni.plugin_directories.clone(),
+        netns_directory: raw.state.join("netns"),
+        time_limit: Duration::from_secs(cni.time_limit_seconds),
+    }
+}
+
 pub(super) fn registry(raw: &raw::Images, problems: &mut Vec<String>) -> agent_registry::Config {
     let mut config = agent_registry::Config {
         proxies: agent_registry::Proxies::from_variables(|name| std::env::var(name).ok()),
@@ -62,7 +107,7 @@ pub(super) fn log(raw: &raw::Log, problems: &mut Vec<String>) -> agent_telemetry
     }
 }
 
-pub(super) fn settings(raw: &RawConfig) -> Settings {
+pub(super) fn settings(raw: &RawConfig, cri_network: CriNetwork) -> Settings {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     Settings {
         paths: Paths {
@@ -74,5 +119,6 @@ pub(super) fn settings(raw: &RawConfig) -> Settings {
         log_max_files: raw.containers.log_max_files,
         shm_bytes: raw.containers.shm_bytes,
         starts_at_once: cores + 1,
+        cri_network,
     }
 }

@@ -20,6 +20,7 @@ pub(super) struct RawConfig {
     pub(super) log: Log,
     pub(super) cgroup: Cgroup,
     pub(super) network: Network,
+    pub(super) cni: Cni,
     pub(super) images: Images,
     pub(super) containers: Containers,
 }
@@ -36,6 +37,7 @@ impl Default for RawConfig {
             log: Log::default(),
             cgroup: Cgroup::default(),
             network: Network::default(),
+            cni: Cni::default(),
             images: Images::default(),
             containers: Containers::default(),
         }
@@ -77,6 +79,7 @@ impl Default for Cgroup {
 #[derive(Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Network {
+    pub(super) cri: String,
     pub(super) bridge: String,
     pub(super) table: String,
     pub(super) subnets: Vec<String>,
@@ -87,6 +90,7 @@ pub(super) struct Network {
 impl Default for Network {
     fn default() -> Self {
         Self {
+            cri: "auto".to_owned(),
             bridge: "nodeagent0".to_owned(),
             table: "node_agent".to_owned(),
             subnets: vec![
@@ -95,6 +99,24 @@ impl Default for Network {
             ],
             mtu: 0,
             port_range: [32_768, 60_999],
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Cni {
+    pub(super) config_directory: PathBuf,
+    pub(super) plugin_directories: Vec<PathBuf>,
+    pub(super) time_limit_seconds: u64,
+}
+
+impl Default for Cni {
+    fn default() -> Self {
+        Self {
+            config_directory: "/etc/cni/net.d".into(),
+            plugin_directories: vec!["/opt/cni/bin".into(), "/usr/lib/cni".into()],
+            time_limit_seconds: 60,
         }
     }
 }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_cgroup::CgroupTree;
+use agent_cni::Cni;
 use agent_network::Network;
 use agent_shim_client::Launcher;
 use agent_snapshot::Snapshots;
 use agent_store::Store;
 use agent_types::SandboxId;
-use tokio::sync::Semaphore;
+use tokio::sync::{RwLock, Semaphore};
 
 use crate::event::EventBus;
 use crate::image::Images;
@@ -44,6 +45,18 @@ impl Paths {
     }
 }
 
+/// Who joins a kubelet's pods to the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CriNetwork {
+    /// Plugins where a configuration lies in their directory, else the built-in network.
+    #[default]
+    Auto,
+    /// Plugins; without a configuration no pod is made.
+    Cni,
+    /// The built-in network, whatever lies in the directory.
+    BuiltIn,
+}
+
 /// What the node was told to be; checked by the binary that reads the configuration.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -59,6 +72,8 @@ pub struct Settings {
     pub shm_bytes: u64,
     /// Starts under way at once; more wait their turn without holding anything.
     pub starts_at_once: usize,
+    /// Who joins a kubelet's pods to the network.
+    pub cri_network: CriNetwork,
 }
 
 /// Everything the verbs work with.
@@ -74,6 +89,8 @@ pub struct Services {
     pub snapshots: Snapshots,
     /// The built-in network.
     pub network: Network,
+    /// Networks that plugins make.
+    pub cni: Cni,
     /// Cgroups.
     pub cgroups: CgroupTree,
     /// Compiled seccomp filters.
@@ -90,6 +107,9 @@ pub struct Services {
     pub(crate) litter: tokio::sync::Notify,
     /// Admits starts: cores and one more give all the throughput at a third of the latency.
     pub(crate) starts: Semaphore,
+    /// Held for reading while plugins join a sandbox, from its ledger on; for writing while they
+    /// are told which sandboxes there are.
+    pub(crate) joining: RwLock<()>,
 }
 
 /// The mechanisms, opened one by one by whoever assembles the node.
@@ -103,6 +123,8 @@ pub struct Parts {
     pub snapshots: Snapshots,
     /// The built-in network.
     pub network: Network,
+    /// Networks that plugins make.
+    pub cni: Cni,
     /// Cgroups.
     pub cgroups: CgroupTree,
     /// Compiled seccomp filters.
@@ -126,6 +148,7 @@ impl Services {
             images: parts.images,
             snapshots: parts.snapshots,
             network: parts.network,
+            cni: parts.cni,
             cgroups: parts.cgroups,
             seccomp: parts.seccomp,
             launcher: parts.launcher,
@@ -134,6 +157,7 @@ impl Services {
             masked_paths: parts.masked_paths,
             litter: tokio::sync::Notify::new(),
             starts,
+            joining: RwLock::default(),
         }
     }
 

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use nix::sched::{CloneFlags, setns, unshare};
 use rustix::io::Errno;
-use rustix::mount::{UnmountFlags, unmount};
+use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
 
 /// Type of the file system that namespaces are files of.
@@ -54,11 +54,13 @@ pub fn pin(netns: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     unpin(path)?;
     File::create(path)?;
     let source = format!("/proc/thread-self/fd/{}", netns.as_raw_fd());
-    rustix::mount::mount_bind(source, path).map_err(|errno| {
+    if let Err(errno) = rustix::mount::mount_bind(source, path) {
         // Nothing is mounted there: an empty file would pass for a namespace that is gone.
         let _ = std::fs::remove_file(path);
-        errno.into()
-    })
+        return Err(errno.into());
+    }
+    // A container that is given the host's tree would else keep a copy, and the namespace with it.
+    Ok(mount_change(path, MountPropagationFlags::UNBINDABLE)?)
 }
 
 /// Takes the name away that [`pin`] gave; one that is not there is no error.

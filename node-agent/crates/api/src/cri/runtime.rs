@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 
+use agent_core::node::NetworkCondition;
 use agent_core::time::Timestamp;
 use futures_util::Stream;
 use proto::cri;
@@ -19,22 +20,29 @@ const API_VERSION: &str = "v1";
 /// Version of the kubelet's own runtime API.
 const KUBELET_API_VERSION: &str = "0.1.0";
 
+/// Reason of a network condition that does not hold, as kubelets know it.
+const NETWORK_NOT_READY: &str = "NetworkPluginNotReady";
+
 /// Returns the answer of a method that is not built yet.
 pub(super) fn later(method: &str) -> Status {
     Status::unimplemented(format!("{method} is not implemented by this node"))
 }
 
 impl Cri {
-    fn conditions(&self) -> Vec<cri::RuntimeCondition> {
-        let network = self.node.services().network.status();
+    async fn conditions(&self) -> Vec<cri::RuntimeCondition> {
         let ready = |name: &str| cri::RuntimeCondition {
             r#type: name.to_owned(),
             status: true,
             ..cri::RuntimeCondition::default()
         };
         let mut network_ready = ready("NetworkReady");
-        if let Some(warning) = network.warnings.first() {
-            network_ready.message = warning.to_string();
+        match self.node.network_condition().await {
+            NetworkCondition::Ready { warning } => network_ready.message = warning,
+            NetworkCondition::NotReady { why } => {
+                network_ready.status = false;
+                NETWORK_NOT_READY.clone_into(&mut network_ready.reason);
+                network_ready.message = why;
+            }
         }
         vec![ready("RuntimeReady"), network_ready]
     }
@@ -257,7 +265,7 @@ impl RuntimeService for Cri {
         }
         Ok(Response::new(cri::StatusResponse {
             status: Some(cri::RuntimeStatus {
-                conditions: self.conditions(),
+                conditions: self.conditions().await,
             }),
             info,
             runtime_handlers: vec![cri::RuntimeHandler {

@@ -67,6 +67,17 @@ impl Cni {
         }
     }
 
+    /// Returns the pins there are, whoever's they are; blocking.
+    #[must_use]
+    pub fn pinned(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(&self.inner.config.netns_directory);
+        entries
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .collect()
+    }
+
     /// Says whether somebody put a configuration there, valid or not; blocking, some system calls.
     #[must_use]
     pub fn has_configuration(&self) -> bool {

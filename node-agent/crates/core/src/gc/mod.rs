@@ -31,6 +31,7 @@ pub async fn run(node: Node) {
             _ = pass.tick() => {
                 strays_pass(&services).await;
                 node.retry_tear_downs().await;
+                node.forget_gone().await;
                 services.images.sync().await;
                 sweep(&services).await;
                 collect(&node).await;

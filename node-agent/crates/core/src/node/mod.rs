@@ -7,6 +7,7 @@ mod containers;
 pub(crate) mod index;
 mod local;
 mod names;
+mod network;
 mod sandboxes;
 mod stats;
 
@@ -21,6 +22,7 @@ use crate::services::Services;
 
 pub use containers::{Attaching, Seen};
 pub use local::{LocalError, LocalSpec};
+pub use network::NetworkCondition;
 pub use stats::{ContainerStats, StatsError};
 
 /// Every verb of the node.

@@ -33,6 +33,7 @@ pub(crate) async fn strays_pass(services: &Arc<Services>) {
             cgroups = removed.cgroups,
             layers = removed.layers,
             directories = removed.directories,
+            namespaces = removed.namespaces,
             "strays removed"
         );
     }

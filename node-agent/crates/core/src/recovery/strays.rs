@@ -18,6 +18,8 @@ pub struct StraysRemoved {
     pub layers: usize,
     /// Directories of the state directory without a record.
     pub directories: usize,
+    /// Pinned network namespaces without a record.
+    pub namespaces: usize,
 }
 
 /// Compares the machine with the records and removes what has none.
@@ -35,6 +37,7 @@ fn pass(services: &Services) -> StraysRemoved {
     let cgroups = services.cgroups.list_ours().unwrap_or_default();
     let layers = services.snapshots.containers();
     let directories = directories(services);
+    let namespaces = services.cni.pinned();
     let mut removed = StraysRemoved::default();
     let (Ok(containers), Ok(sandboxes)) = (
         services.store.load_all::<ContainerRecord>(),
@@ -67,7 +70,23 @@ fn pass(services: &Services) -> StraysRemoved {
             removed.directories += usize::from(remove_directory(services, &name));
         }
     }
+    for path in namespaces {
+        let name = path.file_name().and_then(|name| name.to_str());
+        if name.is_none_or(|name| !known.contains(name)) {
+            removed.namespaces += usize::from(unpin(&path));
+        }
+    }
     removed
+}
+
+fn unpin(path: &std::path::Path) -> bool {
+    match agent_sys::netns::unpin(path) {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::warn!(path = %path.display(), error = %error, "stray network namespace not removed");
+            false
+        }
+    }
 }
 
 fn directories(services: &Services) -> Vec<String> {

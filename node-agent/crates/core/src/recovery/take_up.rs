@@ -56,7 +56,15 @@ pub(super) async fn take_up(node: &Node, found: Found, rebooted: bool, recovered
         .as_ref()
         .is_none_or(|state| state.phase == SandboxPhase::Creating);
     if half_made && owner == Owner::Cri {
-        undo(node, known).await;
+        if known
+            .state
+            .as_ref()
+            .is_some_and(|state| state.cni.is_some())
+        {
+            undo_later(node, known).await;
+        } else {
+            undo(node, known).await;
+        }
         recovered.undone += 1;
         return;
     }
@@ -93,12 +101,28 @@ async fn undo(node: &Node, known: Known) {
     }
 }
 
+/// Has a sandbox undone whose making was cut short, by a task of its own: plugins may take long,
+/// and the node does not wait for them before it serves.
+async fn undo_later(node: &Node, known: Known) {
+    let beginning = Beginning::Resting {
+        leftover: known.state,
+        containers: Vec::new(),
+    };
+    if let Some(handle) = add(node, &known.record, beginning) {
+        let (reply, _) = tokio::sync::oneshot::channel();
+        // The queue is empty and the task has just begun.
+        let removal = Message::Command(Command::Remove { reply });
+        drop(handle.commands.send(removal).await);
+    }
+}
+
 /// Gives a sandbox that stands its task back.
 async fn resume(node: &Node, known: Known, shim: Shim, ready: Ready, events: Events) {
     let services = &node.services;
     let state = known.state.unwrap_or(SandboxStateRecord {
         phase: SandboxPhase::Ready,
         attachment: None,
+        cni: None,
         cgroup: None,
     });
     let Some(cgroup) = state.cgroup else {
@@ -111,6 +135,7 @@ async fn resume(node: &Node, known: Known, shim: Shim, ready: Ready, events: Eve
         shim_process: Arc::new(ready.pidfd),
         netns: ready.netns,
         attachment: state.attachment,
+        cni: state.cni,
         cgroup,
     };
     let mut containers = Vec::new();
@@ -209,9 +234,7 @@ async fn rest(node: &Node, known: Known, rebooted: bool) {
         .state
         .as_ref()
         .is_some_and(|state| state.phase != SandboxPhase::NotReady);
-    let unfinished = known
-        .state
-        .filter(|state| stood || state.attachment.is_some() || state.cgroup.is_some());
+    let unfinished = known.state.filter(|state| stood || state.owns_anything());
     let ends = unfinished.is_some();
     let beginning = Beginning::Resting {
         leftover: unfinished,

@@ -4,21 +4,23 @@
 //! written before either is made, and [`tear_down`] undoes whatever of it stands.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
 use agent_cgroup::{CgroupPath, CgroupTree, MadeLevel, PodCgroup};
-use agent_network::{AttachSpec, Attachment, Guest, ModeSpec};
+use agent_network::Attachment;
 use agent_seccomp::{Capabilities, Profile};
 use agent_shim_client::{
     CgroupDirectories, Events, LaunchSpec, Namespace, Network, Ready, SandboxPid, Shim,
 };
 use agent_store::Durability;
 use agent_types::Owner;
+use tokio::sync::{AcquireError, SemaphorePermit};
 
 use super::error::{RunError, StepError};
 use super::files;
+use super::network::{self, Guest};
 use super::spec::{NamespaceScope, SandboxNetwork, SandboxRecord, SandboxSpec, SandboxStateRecord};
 use super::state::SandboxPhase;
 use super::stop::{Failed, Owned, tear_down};
@@ -36,8 +38,10 @@ pub struct Live {
     pub(crate) shim_process: Arc<OwnedFd>,
     /// Its network namespace; `None`: the host's.
     pub netns: Option<OwnedFd>,
-    /// Its network.
+    /// Its built-in network.
     pub attachment: Option<Attachment>,
+    /// Its network of plugins.
+    pub cni: Option<Box<agent_cni::Attachment>>,
     /// Its cgroup.
     pub cgroup: PodCgroup,
 }
@@ -133,17 +137,13 @@ pub(crate) async fn bring_up(
             name: record.spec.metadata.name.clone(),
             source,
         })?;
+    let driver = network::driver(services, record).await;
     let permit = services.starts.acquire().await;
-    let mut owned = Owned {
-        attachment: reserve(services, record).map_err(&step)?,
-        cgroup: Some(planned_cgroup(&services.cgroups, record, path)),
-        ..Owned::default()
-    };
-    match make(services, record, sysctls, joined, &mut owned).await {
-        Ok(made) => {
-            drop(permit);
-            Ok(made)
-        }
+    let planned = network::plan(services, record, &driver, &path).await;
+    let mut owned = planned.map_err(&step)?;
+    owned.cgroup = Some(planned_cgroup(&services.cgroups, record, path));
+    match make(services, record, (sysctls, joined), &mut owned, permit).await {
+        Ok(made) => Ok(made),
         Err(error) => Err(Box::new(Failed {
             left: tear_down(services, record, owned).await.err(),
             error: step(error),
@@ -168,27 +168,12 @@ fn planned_cgroup(tree: &CgroupTree, record: &SandboxRecord, path: CgroupPath) -
     PodCgroup { path, created }
 }
 
-fn reserve(services: &Services, record: &SandboxRecord) -> Result<Option<Attachment>, StepError> {
-    let mode = match &record.spec.network {
-        SandboxNetwork::Bridge => ModeSpec::Bridge,
-        SandboxNetwork::None => ModeSpec::None,
-        SandboxNetwork::Host => ModeSpec::Host,
-        SandboxNetwork::Container(_) => return Ok(None),
-    };
-    let spec = AttachSpec {
-        sandbox: record.id.clone(),
-        mode,
-        ports: record.spec.ports.clone(),
-    };
-    Ok(Some(services.network.reserve(&spec)?))
-}
-
 async fn make(
     services: &Services,
     record: &SandboxRecord,
-    sysctls: BTreeMap<String, String>,
-    joined: Joined,
+    (sysctls, joined): (BTreeMap<String, String>, Joined),
     owned: &mut Owned,
+    permit: Result<SemaphorePermit<'_>, AcquireError>,
 ) -> Result<(Live, Events), StepError> {
     save_ledger(services, record, owned).await?;
     let directory = services.paths().sandbox(&record.id);
@@ -206,16 +191,11 @@ async fn make(
         netlink,
         ..
     } = ready;
-    if let Some(attachment) = &owned.attachment {
-        let guest = match (&netns, netlink) {
-            (Some(netns), Some(netlink)) => Some(Guest {
-                netns: netns.as_fd(),
-                netlink,
-            }),
-            _ => None,
-        };
-        services.network.attach(attachment, guest).await?;
-    }
+    let guest = netns
+        .as_ref()
+        .zip(netlink)
+        .map(|(netns, netlink)| Guest { netns, netlink });
+    network::attach(services, record, owned, guest, permit).await?;
     save_state(services, record, SandboxPhase::Ready, owned).await?;
     let live = Live {
         shim,
@@ -223,6 +203,7 @@ async fn make(
         shim_process: Arc::new(pidfd),
         netns: netns.or(joined.netns),
         attachment: owned.attachment.clone(),
+        cni: owned.cni.clone(),
         cgroup,
     };
     Ok((live, events))
@@ -284,6 +265,7 @@ async fn save_state(
     let state = SandboxStateRecord {
         phase,
         attachment: owned.attachment.clone(),
+        cni: owned.cni.clone(),
         cgroup: owned.cgroup.clone(),
     };
     services
@@ -311,11 +293,7 @@ async fn cgroup_and_files(
 ) -> Result<PodCgroup, StepError> {
     let cgroups = services.cgroups.clone();
     let path = owned.cgroup.as_ref().map(|cgroup| cgroup.path.clone());
-    let addresses: Vec<_> = owned
-        .attachment
-        .iter()
-        .flat_map(Attachment::addresses)
-        .collect();
+    let addresses = network::addresses(owned.attachment.as_ref(), None);
     let texts = files::Texts::new(record, addresses);
     let directory = directory.to_owned();
     let made = blocking(move || {
@@ -401,6 +379,7 @@ impl Live {
             shim: Some(self.shim.clone()),
             shim_process: Some(Arc::clone(&self.shim_process)),
             attachment: self.attachment.clone(),
+            cni: self.cni.clone(),
             cgroup: Some(self.cgroup.clone()),
             containers: Vec::new(),
         }

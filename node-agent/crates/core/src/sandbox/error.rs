@@ -109,6 +109,15 @@ pub enum StepError {
     /// The network was not made.
     #[error(transparent)]
     Attach(#[from] agent_network::AttachError),
+    /// It could not be said how plugins are to make the network.
+    #[error(transparent)]
+    Plan(#[from] agent_cni::PlanError),
+    /// Plugins did not make the network.
+    #[error(transparent)]
+    Plugins(#[from] agent_cni::AttachError),
+    /// A limit of traffic is not one.
+    #[error(transparent)]
+    Bandwidth(#[from] super::bandwidth::BandwidthError),
     /// The shim did not start.
     #[error(transparent)]
     Launch(#[from] agent_shim_client::LaunchError),
@@ -137,6 +146,9 @@ impl Classify for StepError {
             Self::Seccomp(source) => source.kind(),
             Self::Reserve(source) => source.kind(),
             Self::Attach(source) => source.kind(),
+            Self::Plan(source) => source.kind(),
+            Self::Plugins(source) => source.kind(),
+            Self::Bandwidth(source) => source.kind(),
             Self::Launch(source) => source.kind(),
             Self::Line(_) => ErrorKind::InvalidArgument,
             Self::File { source, .. } => agent_types::error::kind_of_io(source),
@@ -171,6 +183,14 @@ pub enum TeardownError {
         id: SandboxId,
         /// Why.
         source: agent_network::TeardownErrors,
+    },
+    /// Plugins did not take the network back.
+    #[error("network of sandbox {id} was not given back")]
+    Plugins {
+        /// The sandbox.
+        id: SandboxId,
+        /// Why.
+        source: agent_cni::DetachErrors,
     },
     /// A cgroup is still there.
     #[error("cgroup of sandbox {id} was not removed")]
@@ -213,6 +233,7 @@ impl Classify for TeardownError {
             Self::Shim { source, .. } => source.kind(),
             Self::Connect { source, .. } => source.kind(),
             Self::Network { source, .. } => source.kind(),
+            Self::Plugins { source, .. } => source.kind(),
             Self::Cgroup { source, .. } => source.kind(),
             Self::File { source, .. } => agent_types::error::kind_of_io(source),
             Self::Save { source, .. } => source.kind(),

@@ -61,6 +61,19 @@ impl Texts {
         }
     }
 
+    /// Takes over what the sandbox did not ask for itself; the host's counts only after that.
+    pub(crate) fn fill_in(&mut self, dns: super::spec::DnsSpec) {
+        if self.dns.servers.is_empty() {
+            self.dns.servers = dns.servers;
+        }
+        if self.dns.searches.is_empty() {
+            self.dns.searches = dns.searches;
+        }
+        if self.dns.options.is_empty() {
+            self.dns.options = dns.options;
+        }
+    }
+
     /// Writes the files; blocking.
     pub(crate) fn write(&self, directory: &Path) -> Result<(), StepError> {
         let host = host_resolv_conf(&self.dns, self.resolver);

@@ -5,9 +5,11 @@
 //! Start reading at [`state`], then `actor`.
 
 pub(crate) mod actor;
+pub(crate) mod bandwidth;
 pub(crate) mod create;
 pub mod error;
 pub(crate) mod files;
+pub(crate) mod network;
 pub(crate) mod recover;
 pub(crate) mod remove;
 pub mod spec;

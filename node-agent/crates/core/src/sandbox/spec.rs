@@ -84,7 +84,8 @@ pub struct SandboxSpec {
     pub ports: Vec<PortMapping>,
     /// The caller's labels.
     pub labels: BTreeMap<String, String>,
-    /// The caller's annotations; never read for control.
+    /// The caller's annotations; never read for control, but for the limits of traffic that
+    /// Kubernetes gives no other place (`bandwidth.rs`).
     pub annotations: BTreeMap<String, String>,
     /// Cgroup the caller made for the pod; `None`: one below the node's own.
     pub cgroup_parent: Option<String>,
@@ -127,10 +128,20 @@ impl Record for SandboxRecord {
 pub struct SandboxStateRecord {
     /// `Creating`, `Ready` or `NotReady`; the others are passed through without a record.
     pub phase: SandboxPhase,
-    /// The network it has.
+    /// The built-in network it has; a loopback alone where plugins make the rest.
     pub attachment: Option<Attachment>,
+    /// The network that plugins made, or may have.
+    #[serde(default)]
+    pub cni: Option<Box<agent_cni::Attachment>>,
     /// The cgroups made for it.
     pub cgroup: Option<PodCgroup>,
+}
+
+impl SandboxStateRecord {
+    /// Says whether it names something to take down.
+    pub(crate) fn owns_anything(&self) -> bool {
+        self.attachment.is_some() || self.cni.is_some() || self.cgroup.is_some()
+    }
 }
 
 impl Record for SandboxStateRecord {

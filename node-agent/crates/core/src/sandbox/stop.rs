@@ -10,6 +10,7 @@ use agent_shim_client::{ConnectError, RequestError, Shim};
 use agent_store::Durability;
 
 use super::error::TeardownError;
+use super::network;
 use super::spec::{SandboxRecord, SandboxStateRecord};
 use super::state::SandboxPhase;
 use crate::services::{Services, blocking};
@@ -24,8 +25,10 @@ pub(crate) struct Owned {
     pub(crate) shim: Option<Shim>,
     /// A handle on the shim's process.
     pub(crate) shim_process: Option<Arc<OwnedFd>>,
-    /// Its network.
+    /// Its built-in network.
     pub(crate) attachment: Option<Attachment>,
+    /// Its network of plugins.
+    pub(crate) cni: Option<Box<agent_cni::Attachment>>,
     /// Its cgroup.
     pub(crate) cgroup: Option<PodCgroup>,
     /// Cgroups of its containers.
@@ -70,6 +73,7 @@ impl From<SandboxStateRecord> for Owned {
     fn from(left: SandboxStateRecord) -> Self {
         Self {
             attachment: left.attachment,
+            cni: left.cni,
             cgroup: left.cgroup,
             ..Self::default()
         }
@@ -89,14 +93,8 @@ pub(crate) async fn tear_down(
     if let Err(failure) = end_shim(services, record, owned.shim, owned.shim_process).await {
         failures.push(failure);
     }
-    if let Some(attachment) = &owned.attachment
-        && let Err(source) = services.network.detach(attachment).await
-    {
-        failures.push(TeardownError::Network {
-            id: id.clone(),
-            source,
-        });
-    }
+    let (attachment, cni) = (owned.attachment.as_ref(), owned.cni.as_deref());
+    failures.extend(network::detach(services, record, attachment, cni).await);
     if let Err(failure) =
         remove_cgroups(services, record, owned.cgroup.clone(), owned.containers).await
     {
@@ -106,6 +104,7 @@ pub(crate) async fn tear_down(
     let left = SandboxStateRecord {
         phase: SandboxPhase::NotReady,
         attachment: owned.attachment.filter(|_| kept),
+        cni: owned.cni.filter(|_| kept),
         cgroup: owned.cgroup.filter(|_| kept),
     };
     if let Err(source) = services

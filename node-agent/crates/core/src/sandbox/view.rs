@@ -5,6 +5,7 @@ use std::sync::Arc;
 use agent_types::ContainerId;
 
 use super::create::Live;
+use super::network;
 use super::spec::SandboxRecord;
 use super::state::SandboxPhase;
 use crate::container::spec::{ContainerRecord, ContainerUser};
@@ -33,13 +34,13 @@ impl SandboxView {
             .find(|container| container.record.id == *id)
     }
 
-    /// Returns its addresses, IPv4 first; none where it has no network of its own.
+    /// Returns its addresses: IPv4 first, or in the order of the plugins that gave them; none
+    /// where it has no network of its own.
     #[must_use]
     pub fn ips(&self) -> Vec<std::net::IpAddr> {
         self.live
             .iter()
-            .filter_map(|live| live.attachment.as_ref())
-            .flat_map(agent_network::Attachment::addresses)
+            .flat_map(|live| network::addresses(live.attachment.as_ref(), live.cni.as_deref()))
             .collect()
     }
 }
