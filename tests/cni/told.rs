@@ -1,0 +1,120 @@
+//! What plugins are told of a pod, and what a pod gets from what they answer.
+
+use anyhow::Result;
+use proto::cri::{DnsConfig, PortMapping, Protocol};
+use serde_json::json;
+use tonic::Code;
+
+use crate::host::on_host;
+
+#[test]
+fn a_plugin_hears_of_the_pod_and_what_it_asks_for() -> Result<()> {
+    on_host(async |host| {
+        host.script("1.0.0")?;
+        let node = host.node().await?;
+        let mut config = node.sandbox_config("web-0");
+        config.port_mappings = vec![PortMapping {
+            protocol: Protocol::Udp.into(),
+            container_port: 53,
+            host_port: 10_053,
+            host_ip: String::new(),
+        }];
+        config.dns_config = Some(DnsConfig {
+            servers: vec!["10.96.0.10".to_owned()],
+            searches: vec!["default.svc".to_owned()],
+            options: vec!["ndots:5".to_owned()],
+        });
+        let annotation = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        config.annotations.extend([
+            annotation("kubernetes.io/ingress-bandwidth", "10M"),
+            annotation("kubernetes.io/egress-bandwidth", "1Gi"),
+        ]);
+        let sandbox = node.sandbox_of(config).await?;
+        let mut told = host.input("ADD")?["runtimeConfig"].clone();
+        let cgroup = told["cgroupPath"].take();
+        assert!(
+            cgroup
+                .as_str()
+                .is_some_and(|path| path.ends_with(&sandbox.id)),
+            "{cgroup}"
+        );
+        let burst = i32::MAX;
+        assert_eq!(
+            told,
+            json!({
+                "portMappings": [{"hostPort": 10_053, "containerPort": 53, "protocol": "udp"}],
+                "dns": {"servers": ["10.96.0.10"], "searches": ["default.svc"], "options": ["ndots:5"]},
+                "bandwidth": {"ingressRate": 10_000_000, "ingressBurst": burst,
+                              "egressRate": 1_073_741_824, "egressBurst": burst},
+                "cgroupPath": null,
+            })
+        );
+        let environment = host.wrote("ADD.environment")?;
+        let words = format!(
+            "CNI_ARGS=IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=web-0;\
+             K8S_POD_INFRA_CONTAINER_ID={};K8S_POD_UID=uid-of-web-0\n",
+            sandbox.id
+        );
+        assert!(environment.contains(&words), "{environment}");
+        assert!(
+            !environment.contains("HOME=") && !environment.contains("CARGO"),
+            "{environment}"
+        );
+        host.finish(node).await
+    })
+}
+
+#[test]
+fn name_servers_of_plugins_count_where_the_pod_names_none() -> Result<()> {
+    on_host(async |host| {
+        host.script("1.0.0")?;
+        let node = host.node().await?;
+        let (_, text) = {
+            let sandbox = node.sandbox("silent").await?;
+            node.shell(
+                &sandbox,
+                "look",
+                "cat /etc/resolv.conf; grep 10.9.0.2 /etc/hosts; hostname",
+            )
+            .await?
+        };
+        assert!(text.contains("nameserver 10.9.0.53\n"), "{text}");
+        assert!(text.contains("search of.plugin\n"), "{text}");
+        assert!(
+            text.contains("silent") && text.ends_with("silent\n"),
+            "{text}"
+        );
+
+        let mut config = node.sandbox_config("outspoken");
+        config.dns_config = Some(DnsConfig {
+            servers: vec!["10.96.0.10".to_owned()],
+            searches: vec!["default.svc".to_owned()],
+            options: Vec::new(),
+        });
+        let sandbox = node.sandbox_of(config).await?;
+        let (_, text) = node.shell(&sandbox, "look", "cat /etc/resolv.conf").await?;
+        assert_eq!(text, "search default.svc\nnameserver 10.96.0.10\n");
+        host.finish(node).await
+    })
+}
+
+#[test]
+fn what_cannot_be_told_is_refused_before_a_plugin_runs() -> Result<()> {
+    on_host(async |host| {
+        host.script("1.0.0")?;
+        let node = host.node().await?;
+        let mut config = node.sandbox_config("fast");
+        let key = "kubernetes.io/ingress-bandwidth".to_owned();
+        config.annotations.insert(key, "fast".to_owned());
+        let refused = node.cri.run_sandbox(&config).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+        let mut config = node.sandbox_config("x");
+        if let Some(metadata) = config.metadata.as_mut() {
+            metadata.name = "x;K8S_POD_NAMESPACE=kube-system".to_owned();
+        }
+        let refused = node.cri.run_sandbox(&config).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+        assert_eq!(host.calls(), [""; 0]);
+        host.finish(node).await
+    })
+}
