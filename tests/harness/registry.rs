@@ -1,13 +1,14 @@
 //! Debian's `docker-registry` on a free loopback port, and pushing to it.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::Path;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
+use crate::command;
 use crate::http::{self, Response};
 use crate::image::{Image, OCI_INDEX, digest};
 use crate::wait;
@@ -41,11 +42,46 @@ impl Registry {
         Self::start_with(true)
     }
 
+    /// Starts a registry with this one's images that speaks TLS. Its certificate is for the address
+    /// 0.0.0.0, which is no loopback address and still leads here, and is signed by [`Self::ca`].
+    pub fn start_tls(&self) -> Result<Self> {
+        let directory = own_directory()?;
+        let openssl = |arguments: &str| {
+            let mut command = Command::new("openssl");
+            command
+                .args(arguments.split(' '))
+                .current_dir(directory.path());
+            command::run(&mut command)
+        };
+        let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2";
+        openssl(&format!(
+            "req -x509 {key} -keyout ca.key -out ca.pem -subj /CN=test-ca"
+        ))?;
+        openssl(&format!(
+            "req -x509 {key} -CA ca.pem -CAkey ca.key -keyout key.pem -out cert.pem -subj /CN=test \
+             -addext subjectAltName=IP:0.0.0.0 -addext basicConstraints=critical,CA:FALSE"
+        ))?;
+        let tls = format!(
+            "  tls:\n    certificate: {0}/cert.pem\n    key: {0}/key.pem\n",
+            directory.path().display()
+        );
+        let data = self.directory.path().join("data");
+        let started = Self::start_in(directory, &data, &tls, false)?;
+        wait::until("the registry listens", || {
+            Ok(TcpStream::connect(started.address).ok())
+        })
+        .with_context(|| started.log())?;
+        Ok(started)
+    }
+
+    /// Returns the certificate that signed a registry's own, of one that speaks TLS.
+    #[must_use]
+    pub fn ca(&self) -> PathBuf {
+        self.directory.path().join("ca.pem")
+    }
+
     fn start_with(private: bool) -> Result<Self> {
-        let directory = tempfile::Builder::new()
-            .prefix("registry-")
-            .tempdir()
-            .context("make the registry's directory")?;
+        let directory = own_directory()?;
         let passwords = directory.path().join("passwords");
         std::fs::write(&passwords, PASSWORD_FILE).context("write the registry's passwords")?;
         let login = format!(
@@ -53,12 +89,27 @@ impl Registry {
             passwords.display()
         );
         let configuration = if private { login } else { String::new() };
+        let data = directory.path().join("data");
+        let registry = Self::start_in(directory, &data, &configuration, private)?;
+        let address = registry.address;
+        wait::until("the registry answers", || {
+            match http::request(address, "GET", "/v2/", &[], &[]) {
+                Ok(answer) => Ok(matches!(answer.status, 200 | 401).then_some(())),
+                Err(_) => Ok(None),
+            }
+        })
+        .with_context(|| registry.log())?;
+        Ok(registry)
+    }
+
+    /// Starts a registry that stores in `data`; the configuration ends with `more`.
+    fn start_in(directory: TempDir, data: &Path, more: &str, private: bool) -> Result<Self> {
         let address = free_address()?;
         let file = directory.path().join("config.yml");
         let text = format!(
             "version: 0.1\nlog:\n  level: warn\n  accesslog:\n    disabled: true\nstorage:\n  filesystem:\n    rootdirectory: {}\n  \
-             delete:\n    enabled: true\nhttp:\n  addr: {address}\n{configuration}",
-            directory.path().join("data").display()
+             delete:\n    enabled: true\nhttp:\n  addr: {address}\n{more}",
+            data.display()
         );
         std::fs::write(&file, text).context("write the registry's configuration")?;
         let log = File::create(directory.path().join("log")).context("make the registry's log")?;
@@ -70,20 +121,12 @@ impl Registry {
             .stderr(log)
             .spawn()
             .context("start docker-registry (package docker-registry)")?;
-        let registry = Self {
+        Ok(Self {
             child,
             address,
             directory,
             private,
-        };
-        wait::until("the registry answers", || {
-            match http::request(address, "GET", "/v2/", &[], &[]) {
-                Ok(answer) => Ok(matches!(answer.status, 200 | 401).then_some(())),
-                Err(_) => Ok(None),
-            }
         })
-        .with_context(|| registry.log())?;
-        Ok(registry)
     }
 
     /// Returns where it listens.
@@ -233,6 +276,13 @@ impl Drop for Registry {
 pub fn free_address() -> Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("find a free port")?;
     listener.local_addr().context("read the free port")
+}
+
+fn own_directory() -> Result<TempDir> {
+    tempfile::Builder::new()
+        .prefix("registry-")
+        .tempdir()
+        .context("make the registry's directory")
 }
 
 fn split(name: &str) -> (&str, &str) {

@@ -5,8 +5,11 @@ mod broken;
 mod layers;
 mod memory;
 mod mount_points;
+mod power;
 mod pull;
+mod removal;
 mod resume;
+mod transport;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

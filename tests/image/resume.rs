@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use harness::image::{Image, big_layer, default_config};
+use harness::image::{Image, LayerBuilder, big_layer, default_config};
 use harness::node::Node;
 use harness::proxy::{Fault, Proxy, Seen};
 
@@ -98,6 +98,70 @@ async fn a_pull_goes_on_after_the_daemon_was_killed() -> Result<()> {
     node.cri = node.agent.cri().await?;
     node.cri.pull(&reference).await?;
     let asked = offsets(&proxy.take_seen(), &digest);
+    assert!(asked.len() == 1 && asked[0] > 0, "asked from {asked:?}");
+    run_in(&node, &reference, CHECK).await?;
+    node.finish().await
+}
+
+#[tokio::test]
+async fn layers_that_were_whole_are_not_fetched_again_after_a_restart() -> Result<()> {
+    let mut node = Node::start().await?;
+    let small = |name: &str| {
+        let mut layer = LayerBuilder::new();
+        layer.file(name, b"", 0o644)?;
+        layer.gzip()
+    };
+    let layers = vec![small("one")?, small("two")?, big_layer(1, 3 << 20)?];
+    let image = Image::busybox_with(layers, &default_config())?;
+    node.registry.push("test/several:1", &image)?;
+    let proxy = Proxy::start(&node.registry)?;
+    let large = image.blobs[3].digest.clone();
+    let slow = large.clone();
+    proxy.break_with(move |seen| {
+        seen.target
+            .contains(&slow)
+            .then_some(Fault::Slow(16 << 10, Duration::from_millis(20)))
+    });
+    let reference = proxy.reference("test/several:1");
+    let call = tokio::spawn({
+        let (cri, reference) = (node.cri.clone(), reference.clone());
+        async move { cri.pull(&reference).await }
+    });
+    let content = node.agent.root().join("content");
+    let blob = |number: usize| {
+        let name = image.blobs[number].digest.replace("sha256:", "");
+        content.join("blobs/sha256").join(name)
+    };
+    let part = content.join("ingest").join(large.replace(':', "-"));
+    harness::wait::until_async("two layers are whole, and one begun", || async {
+        let begun = std::fs::metadata(&part).is_ok_and(|data| data.len() > 0);
+        Ok((begun && blob(1).exists() && blob(2).exists()).then_some(()))
+    })
+    .await?;
+    node.agent.kill9()?;
+    assert!(call.await?.is_err());
+    // What nobody came back for in two days is removed by the first pass of housekeeping.
+    let old = content
+        .join("ingest")
+        .join(format!("sha256-{}", "0".repeat(64)));
+    let days = std::time::SystemTime::now() - Duration::from_secs(2 * 24 * 3600);
+    std::fs::File::create(&old)?.set_modified(days)?;
+    proxy.mend();
+    let _ = proxy.take_seen();
+    node.agent.spawn_again()?;
+    node.agent.serving().await?;
+    node.cri = node.agent.cri().await?;
+    harness::wait::until_async("housekeeping is done", || async {
+        Ok((!old.exists()).then_some(()))
+    })
+    .await?;
+    node.cri.pull(&reference).await?;
+    let seen = proxy.take_seen();
+    for number in [1, 2] {
+        let digest = &image.blobs[number].digest;
+        assert_eq!(offsets(&seen, digest), [0; 0], "layer {number}");
+    }
+    let asked = offsets(&seen, &large);
     assert!(asked.len() == 1 && asked[0] > 0, "asked from {asked:?}");
     run_in(&node, &reference, CHECK).await?;
     node.finish().await

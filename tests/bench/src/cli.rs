@@ -9,7 +9,7 @@ use clap::{Parser, ValueEnum};
 /// Compares CRI endpoints: the same pod cycle, in turns.
 #[derive(Debug, Parser)]
 pub(crate) struct Cli {
-    /// Peers to start on private roots, and to stop again.
+    /// Peers to start on private roots, and to stop again; all of them if no peer is named.
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub(crate) peers: Vec<Known>,
     /// A running endpoint: name=socket, or name=socket,pid=daemon.
@@ -127,7 +127,11 @@ impl Measure {
 impl Cli {
     /// Returns every peer asked for, those to be started first.
     pub(crate) fn peers(&self) -> Vec<PeerSpec> {
-        let known = self.peers.iter().copied().map(PeerSpec::Known);
+        let known = match (self.peers.as_slice(), self.external.as_slice()) {
+            ([], []) => Known::value_variants(),
+            (named, _) => named,
+        };
+        let known = known.iter().copied().map(PeerSpec::Known);
         known
             .chain(self.external.iter().cloned().map(PeerSpec::External))
             .collect()
