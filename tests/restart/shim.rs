@@ -171,3 +171,48 @@ async fn helpers_are_small_closed_and_out_of_the_pods_reach() -> Result<()> {
     );
     node.finish().await
 }
+
+fn send(process: &Process, signal: Signal) -> Result<()> {
+    Ok(kill(Pid::from_raw(process.pid.cast_signed()), signal)?)
+}
+
+#[tokio::test]
+async fn a_shim_that_hangs_is_killed_by_a_stop() -> Result<()> {
+    let node = Node::start().await?;
+    let sandbox = node.sandbox("one").await?;
+    let id = node.run(&sandbox, "main", &["/bin/sleep", "17321"]).await?;
+    send(&shims(&node)?[0], Signal::SIGSTOP)?;
+    node.cri.stop_sandbox(&sandbox.id).await?;
+    let status = node.cri.container_status(&id).await?;
+    assert_eq!((status.exit_code, status.reason.as_str()), (255, "Unknown"));
+    node.cri.remove_sandbox(&sandbox.id).await?;
+    node.finish().await
+}
+
+#[tokio::test]
+async fn what_a_hanging_shim_keeps_is_taken_back_once_it_answers() -> Result<()> {
+    let mut node = Node::start().await?;
+    let sandbox = node.sandbox("one").await?;
+    let id = node.run(&sandbox, "main", &["/bin/sleep", "17322"]).await?;
+    let hanging = shims(&node)?;
+    send(&hanging[0], Signal::SIGSTOP)?;
+    node.restart().await?;
+    // Its containers are ended all the same, and the sandbox says that it is not whole.
+    is_lost(&node, &sandbox.id, &id).await?;
+    for _ in 0..2 {
+        let refused = node.cri.remove_sandbox(&sandbox.id).await.err();
+        let said = refused.map(|status| status.message().to_owned());
+        let said = said.context("a shim that hangs cannot be ended")?;
+        assert!(
+            said.contains("does not answer") || said.contains("still there"),
+            "{said}"
+        );
+    }
+    let alive = harness::process::all()?
+        .iter()
+        .any(|one| one.state != 'Z' && one.command == "/bin/sleep 17322");
+    assert!(!alive, "its container is killed");
+    send(&hanging[0], Signal::SIGCONT)?;
+    node.cri.remove_sandbox(&sandbox.id).await?;
+    node.finish().await
+}

@@ -1,16 +1,22 @@
 //! The agent is killed a little later each time, so that every step of a call is met; then the
 //! call is made again, must succeed, and nothing may be left over at the end.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use harness::node::{Node, Sandbox};
 use proto::cri::{ContainerConfig, ContainerState};
 use tonic::Status;
 
-/// How much later each kill is, and how many there are: together they span the whole call.
-const STEP: Duration = Duration::from_micros(800);
+/// How many kills there are: together they span the whole call, and a little more.
 const KILLS: u32 = 24;
+
+/// Makes a call undisturbed; returns its answer, and how much later each kill is to be.
+async fn step_of<T>(call: impl Future<Output = Result<T, Status>>) -> Result<(T, Duration)> {
+    let begin = Instant::now();
+    let answer = call.await?;
+    Ok((answer, begin.elapsed() * 5 / 4 / KILLS))
+}
 
 /// Makes a call, kills the agent after a while, and starts it again.
 async fn killed<T, F>(node: &mut Node, after: Duration, call: F) -> Result<()>
@@ -45,10 +51,14 @@ async fn created(node: &Node, sandbox: &Sandbox, config: &ContainerConfig) -> Re
 #[tokio::test]
 async fn killed_in_run_pod_sandbox() -> Result<()> {
     let mut node = Node::start().await?;
+    node.sandbox("warm").await?;
+    let config = node.sandbox_config("measured");
+    let (_, step) = step_of(node.cri.run_sandbox(&config)).await?;
+    node.remove_all().await?;
     for number in 0..KILLS {
         let config = node.sandbox_config(&format!("pod-{number}"));
         let (cri, asked) = (node.cri.clone(), config.clone());
-        killed(&mut node, STEP * number, async move {
+        killed(&mut node, step * number, async move {
             cri.run_sandbox(&asked).await
         })
         .await?;
@@ -69,11 +79,17 @@ async fn killed_in_run_pod_sandbox() -> Result<()> {
 #[tokio::test]
 async fn killed_in_create_container() -> Result<()> {
     let mut node = Node::start().await?;
+    let sandbox = node.sandbox("measured").await?;
+    let config = node.container_config("main", &["/bin/pause"]);
+    let create = node
+        .cri
+        .create_container(&sandbox.id, &config, &sandbox.config);
+    let (_, step) = step_of(create).await?;
+    node.remove_all().await?;
     for number in 0..KILLS {
         let sandbox = node.sandbox(&format!("pod-{number}")).await?;
-        let config = node.container_config("main", &["/bin/pause"]);
         let (cri, asked, of) = (node.cri.clone(), config.clone(), sandbox.clone());
-        killed(&mut node, STEP * number, async move {
+        killed(&mut node, step * number, async move {
             cri.create_container(&of.id, &asked, &of.config).await
         })
         .await?;
@@ -93,6 +109,11 @@ async fn killed_in_create_container() -> Result<()> {
 #[tokio::test]
 async fn killed_in_start_container() -> Result<()> {
     let mut node = Node::start().await?;
+    let sandbox = node.sandbox("measured").await?;
+    let config = node.container_config("main", &["/bin/pause"]);
+    let id = created(&node, &sandbox, &config).await?;
+    let ((), step) = step_of(node.cri.start_container(&id)).await?;
+    node.remove_all().await?;
     for number in 0..KILLS {
         let sandbox = node.sandbox(&format!("pod-{number}")).await?;
         let id = created(
@@ -102,7 +123,7 @@ async fn killed_in_start_container() -> Result<()> {
         )
         .await?;
         let (cri, asked) = (node.cri.clone(), id.clone());
-        killed(&mut node, STEP * number, async move {
+        killed(&mut node, step * number, async move {
             cri.start_container(&asked).await
         })
         .await?;
@@ -127,9 +148,10 @@ async fn killed_in_exec_sync() -> Result<()> {
     let mut node = Node::start().await?;
     let sandbox = node.sandbox("pod").await?;
     let id = node.run(&sandbox, "main", &["/bin/pause"]).await?;
+    let (_, step) = step_of(node.cri.exec(&id, &["/bin/true"], 5)).await?;
     for number in 0..KILLS {
         let (cri, asked) = (node.cri.clone(), id.clone());
-        killed(&mut node, STEP * number, async move {
+        killed(&mut node, step * number, async move {
             cri.exec(&asked, &["/bin/true"], 5).await
         })
         .await?;
@@ -141,20 +163,17 @@ async fn killed_in_exec_sync() -> Result<()> {
 #[tokio::test]
 async fn killed_in_stop_and_remove() -> Result<()> {
     let mut node = Node::start().await?;
+    let line = "trap 'exit 9' TERM; while :; do sleep 0.01; done";
+    let command = ["/bin/sh", "-c", line];
+    let sandbox = node.sandbox("measured").await?;
+    let id = node.run(&sandbox, "main", &command).await?;
+    // The longest of the four calls: the others are met whole, and what follows them too.
+    let ((), step) = step_of(node.cri.stop_container(&id, 30)).await?;
+    node.remove_all().await?;
     for number in 0..KILLS {
         let sandbox = node.sandbox(&format!("pod-{number}")).await?;
-        let id = node
-            .run(
-                &sandbox,
-                "main",
-                &[
-                    "/bin/sh",
-                    "-c",
-                    "trap 'exit 9' TERM; while :; do sleep 0.01; done",
-                ],
-            )
-            .await?;
-        let after = STEP * number;
+        let id = node.run(&sandbox, "main", &command).await?;
+        let after = step * number;
         let (cri, asked) = (node.cri.clone(), id.clone());
         killed(&mut node, after, async move {
             cri.stop_container(&asked, 30).await
