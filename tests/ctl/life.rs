@@ -50,6 +50,45 @@ async fn create_start_stop_start_kill_and_rm() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_container_starts_again_at_once() -> Result<()> {
+    let node = Node::start().await?;
+    let ctl = node.ctl()?;
+    let line = "echo page >/index.html; exec httpd -f -p 80 -h /";
+    let port = harness::registry::free_address()?.port();
+    let published = format!("{port}:80");
+    ctl.ok(&[
+        "run",
+        "-d",
+        "--name",
+        "one",
+        "-p",
+        &published,
+        &node.image,
+        "sh",
+        "-c",
+        line,
+    ])?;
+    for round in 0..10 {
+        if round % 2 == 0 {
+            ctl.ok(&["restart", "-t", "0", "one"])?;
+        } else {
+            ctl.ok(&["kill", "one"])?;
+            ctl.ok(&["wait", "one"])?;
+            ctl.ok(&["start", "one"])?;
+        }
+        harness::wait::until("the page", || {
+            let address = (std::net::Ipv4Addr::LOCALHOST, port).into();
+            let answer = harness::http::request(address, "GET", "/index.html", &[], &[])?;
+            Ok((answer.body == b"page\n").then_some(()))
+        })?;
+    }
+    // Who comes to it by a name that is going has it removed, and not started.
+    ctl.ok(&["rm", "-f", "one"])?;
+    assert_eq!(ctl.run(&["start", "one"])?.code, 1);
+    node.finish().await
+}
+
+#[tokio::test]
 async fn ps_lists_what_runs_or_everything() -> Result<()> {
     let node = Node::start().await?;
     let ctl = node.ctl()?;

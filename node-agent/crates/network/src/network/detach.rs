@@ -74,7 +74,8 @@ impl Inner {
 async fn sweep(inner: Weak<Inner>, interface: String) {
     tokio::time::sleep(PATIENCE).await;
     let Some(inner) = inner.upgrade() else { return };
-    if !lock(&inner.state).knows_interface(&interface) {
+    // The sandbox may be there again by now, with a link of the same name.
+    if !lock(&inner.state).waits_for(&interface) {
         return;
     }
     let name = interface.clone();

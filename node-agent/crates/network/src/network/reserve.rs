@@ -10,7 +10,7 @@ use crate::attachment::{
 };
 use crate::config::Config;
 use crate::error::{PortHolder, ReserveError};
-use crate::netlink::interface_name;
+use crate::netlink::{interface_name, link};
 use crate::port::{PortMapping, Probe, Scope, probe};
 
 /// Ports tried where any will do, before giving up.
@@ -44,8 +44,26 @@ impl Network {
                 of: of.clone(),
             }),
             ModeSpec::Bridge => {
+                self.finish_leaving(&spec.sandbox);
                 let mut state = lock(&self.inner.state);
                 reserve_bridge(&self.inner.config, &mut state, spec).map(Attachment::Bridge)
+            }
+        }
+    }
+
+    /// Ends what is left of the sandbox's last attachment: a person's container may be started
+    /// again before the kernel has taken its link down, which is a matter of milliseconds.
+    fn finish_leaving(&self, sandbox: &SandboxId) {
+        let leaving = lock(&self.inner.state)
+            .get(sandbox)
+            .filter(|entry| entry.detached)
+            .map(|entry| entry.attachment.interface.clone());
+        let Some(interface) = leaving else { return };
+        let deleted = link::delete(&mut lock(&self.inner.route), &interface);
+        match deleted {
+            Ok(()) => lock(&self.inner.state).link_gone(&interface),
+            Err(error) => {
+                tracing::warn!(interface = %interface, error = %error.source, "link of an ended sandbox stayed");
             }
         }
     }

@@ -66,6 +66,13 @@ impl State {
         self.by_interface.contains_key(interface)
     }
 
+    /// Returns whether a sandbox has left whose link of this name is not seen gone.
+    pub(super) fn waits_for(&self, interface: &str) -> bool {
+        let sandbox = self.by_interface.get(interface);
+        let entry = sandbox.and_then(|sandbox| self.entries.get(sandbox));
+        entry.is_some_and(|entry| entry.detached)
+    }
+
     /// Returns every sandbox.
     pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.entries.values()
@@ -185,6 +192,7 @@ mod tests {
         state.get_mut(&id).unwrap().link = LinkState::Present;
         assert!(state.detach(&id));
         assert_eq!(state.pool.in_use(), 1);
+        assert!(state.waits_for("link-a") && !state.waits_for("link-b"));
         assert!(state.detach(&id), "detaching twice changes nothing");
         state.link_gone("link-a");
         assert_eq!(state.pool.in_use(), 0);

@@ -3,6 +3,9 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use rustix::net::netdevice::name_to_index;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+
 use super::state::LinkState;
 use super::{Inner, Network, lock};
 use crate::host::bridge;
@@ -36,9 +39,17 @@ fn link_gone(inner: &Inner, name: &str) {
     if name == inner.config.bridge {
         *lock(&inner.base) = None;
         tracing::warn!(interface = name, "bridge was removed");
-    } else if name.starts_with(&inner.prefix) {
+    } else if name.starts_with(&inner.prefix) && !exists(name) {
         lock(&inner.state).link_gone(name);
     }
+}
+
+/// Says whether a link of this name is there: a sandbox that comes back soon has one again
+/// before the end of its last is heard of.
+fn exists(name: &str) -> bool {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None);
+    socket.is_ok_and(|socket| name_to_index(&socket, name).is_ok())
 }
 
 /// Makes a removed bridge anew where sandboxes need it; the next attachment does so otherwise.

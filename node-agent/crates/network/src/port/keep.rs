@@ -7,6 +7,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 
+use rustix::io::Errno;
+
 use super::socket::{Sharing, bound};
 use super::{PortMapping, Scope};
 
@@ -31,8 +33,10 @@ pub(crate) fn keep(mapping: &PortMapping) -> Vec<OwnedFd> {
         let address = SocketAddr::new(*ip, mapping.host_port);
         match bound(mapping.protocol, address, sharing) {
             Ok(socket) => Some(socket),
+            // Nobody binds what the host does not have.
+            Err(Errno::AFNOSUPPORT | Errno::PROTONOSUPPORT | Errno::ADDRNOTAVAIL) => None,
             Err(error) => {
-                tracing::debug!(port = %mapping, error = %error, "published port could not be kept from the host");
+                tracing::warn!(port = %mapping, error = %error, "published port could not be kept from the host");
                 None
             }
         }

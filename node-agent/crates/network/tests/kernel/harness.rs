@@ -24,6 +24,11 @@ pub(crate) fn on_host<F: Future<Output = ()>>(test: impl FnOnce(Host) -> F + Sen
     let host = netns::create().unwrap();
     netns::run_in(host.as_fd(), || {
         run("ip", "link set lo up");
+        // A new namespace takes over what the machine has; these tests begin with a host that forwards nothing.
+        run(
+            "sysctl",
+            "-q -w net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0",
+        );
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()

@@ -1,5 +1,6 @@
 //! Attaching, detaching, and what is left behind.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -98,6 +99,28 @@ fn a_reservation_alone_is_given_back() {
         network.detach(&attachment).await.unwrap();
         assert_eq!(network.status().addresses_in_use, 0);
         network.reserve(&spec("b", &[tcp(None, 8080, 80)])).unwrap();
+    });
+}
+
+#[test]
+fn a_sandbox_comes_back_before_its_link_is_gone() {
+    on_host(|host| async move {
+        let network = host.open();
+        let first = host.pod(&network, "a", &[]).await;
+        let of = first.attachment.sandbox().clone();
+        for _ in 0..3 {
+            // The namespace is kept alive by `first`, and the link with it.
+            network.detach(&first.attachment).await.unwrap();
+            let again = host.pod(&network, "a", &[]).await;
+            assert_eq!(again.attachment.sandbox(), &of);
+            let inside = listen(&again.netns, "[::]:80");
+            reach(&host.netns, SocketAddr::new(again.ip4(), 80), &inside).await;
+            network.detach(&again.attachment).await.unwrap();
+            drop(again);
+        }
+        drop(first);
+        let freed = || network.status().addresses_in_use == 0;
+        until("the address is free", freed).await;
     });
 }
 

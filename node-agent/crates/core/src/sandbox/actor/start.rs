@@ -161,6 +161,10 @@ impl Actor {
     }
 
     fn start_local(&mut self, id: &ContainerId) {
+        if self.phase == SandboxPhase::Stopping {
+            // What its last run had is still being given back; the start comes after that.
+            return;
+        }
         if self.phase != SandboxPhase::NotReady {
             let going = Err(Arc::new(StartError::Going { id: id.clone() }));
             if let Some(slot) = self.slots.get_mut(id) {
@@ -249,8 +253,16 @@ impl Actor {
                 let ended = matches!(slot.state, ContainerState::Exited(_));
                 !slot.remove_waiters.is_empty() || (ended && slot.record.spec.switches.auto_remove)
             });
+            let Some(slot) = self.slots.get_mut(&id) else {
+                continue;
+            };
+            let starts = slot.busy.is_none() && !slot.start_waiters.is_empty();
             if remove {
+                let going = Err(Arc::new(StartError::Going { id: id.clone() }));
+                answer(&mut slot.start_waiters, &going);
                 self.clean_container(&id);
+            } else if starts {
+                self.start_local(&id);
             }
         }
     }
