@@ -119,7 +119,7 @@ impl Host {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
         self.configure(&format!(
             r#"{{"cniVersion": "{version}", "name": "scripted", "plugins": [
-                {{"type": "script", "capabilities": {{"portMappings": true, "bandwidth": true, "dns": true, "cgroupPath": true}}}}]}}"#
+                {{"type": "script", "capabilities": {{"portMappings": true, "bandwidth": true, "dns": true, "ipRanges": true, "cgroupPath": true}}}}]}}"#
         ))
     }
 

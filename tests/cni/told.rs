@@ -1,7 +1,10 @@
 //! What plugins are told of a pod, and what a pod gets from what they answer.
 
 use anyhow::Result;
-use proto::cri::{DnsConfig, PortMapping, Protocol};
+use harness::node::Node;
+use proto::cri::{
+    DnsConfig, NetworkConfig, PortMapping, Protocol, RuntimeConfig, UpdateRuntimeConfigRequest,
+};
 use serde_json::json;
 use tonic::Code;
 
@@ -94,6 +97,40 @@ fn name_servers_of_plugins_count_where_the_pod_names_none() -> Result<()> {
         let sandbox = node.sandbox_of(config).await?;
         let (_, text) = node.shell(&sandbox, "look", "cat /etc/resolv.conf").await?;
         assert_eq!(text, "search default.svc\nnameserver 10.96.0.10\n");
+        host.finish(node).await
+    })
+}
+
+#[test]
+fn the_nodes_ranges_reach_plugins_also_after_a_restart() -> Result<()> {
+    on_host(async |host| {
+        host.script("1.0.0")?;
+        let mut node = host.node().await?;
+        let set = async |node: &Node, cidr: &str| {
+            let network_config = Some(NetworkConfig {
+                pod_cidr: cidr.to_owned(),
+            });
+            let request = UpdateRuntimeConfigRequest {
+                runtime_config: Some(RuntimeConfig { network_config }),
+            };
+            node.cri
+                .runtime
+                .clone()
+                .update_runtime_config(request)
+                .await
+        };
+        set(&node, "10.77.3.0/24,fd77:3::/64").await?;
+        set(&node, "").await?;
+        for bad in ["10.77.3.0", "10.1.0.0/24,10.2.0.0/24"] {
+            let refused = set(&node, bad).await.unwrap_err();
+            assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+        }
+        let expected = json!([[{"subnet": "10.77.3.0/24"}], [{"subnet": "fd77:3::/64"}]]);
+        node.sandbox("one").await?;
+        assert_eq!(host.input("ADD")?["runtimeConfig"]["ipRanges"], expected);
+        node.restart().await?;
+        node.sandbox("two").await?;
+        assert_eq!(host.input("ADD")?["runtimeConfig"]["ipRanges"], expected);
         host.finish(node).await
     })
 }

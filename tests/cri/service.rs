@@ -7,7 +7,7 @@ use proto::cri::{
     AttachRequest, CgroupDriver, CheckpointContainerRequest, ExecRequest, GetEventsRequest,
     ListMetricDescriptorsRequest, ListPodSandboxMetricsRequest, ListPodSandboxStatsRequest,
     PodSandboxStatsRequest, PortForwardRequest, RuntimeConfigRequest, StatusRequest,
-    StreamContainersRequest, UpdatePodSandboxResourcesRequest, UpdateRuntimeConfigRequest,
+    StreamContainersRequest, UpdatePodSandboxResourcesRequest,
 };
 use tonic::Code;
 use tonic_reflection::pb::v1::ServerReflectionRequest;
@@ -119,17 +119,12 @@ async fn what_is_not_there_yet_is_unimplemented() -> Result<()> {
             .err()
             .map(|status| status.code()),
         runtime
-            .update_runtime_config(UpdateRuntimeConfigRequest::default())
-            .await
-            .err()
-            .map(|status| status.code()),
-        runtime
             .update_pod_sandbox_resources(UpdatePodSandboxResourcesRequest::default())
             .await
             .err()
             .map(|status| status.code()),
     ];
-    assert_eq!(codes, [Some(Code::Unimplemented); 12]);
+    assert_eq!(codes, [Some(Code::Unimplemented); 11]);
     node.finish().await
 }
 

@@ -1,7 +1,7 @@
 //! The mechanisms one floor down, opened once and shared by every verb.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use agent_cgroup::CgroupTree;
@@ -11,6 +11,7 @@ use agent_shim_client::Launcher;
 use agent_snapshot::Snapshots;
 use agent_store::Store;
 use agent_types::SandboxId;
+use ipnet::IpNet;
 use tokio::sync::{RwLock, Semaphore};
 
 use crate::event::EventBus;
@@ -110,6 +111,8 @@ pub struct Services {
     /// Held for reading while plugins join a sandbox, from its ledger on; for writing while they
     /// are told which sandboxes there are.
     pub(crate) joining: RwLock<()>,
+    /// What plugins are to give pods addresses from.
+    pod_ranges: Mutex<Vec<IpNet>>,
 }
 
 /// The mechanisms, opened one by one by whoever assembles the node.
@@ -158,7 +161,15 @@ impl Services {
             litter: tokio::sync::Notify::new(),
             starts,
             joining: RwLock::default(),
+            pod_ranges: Mutex::default(),
         }
+    }
+
+    /// Returns what plugins are to give pods addresses from.
+    pub(crate) fn pod_ranges(&self) -> MutexGuard<'_, Vec<IpNet>> {
+        self.pod_ranges
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns where the node keeps things.

@@ -11,6 +11,7 @@ pub(crate) mod stats;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use tonic::Status;
 
 use crate::status::invalid;
@@ -46,7 +47,35 @@ pub(crate) fn addresses(servers: &[String]) -> Result<Vec<IpAddr>, Status> {
     servers.iter().map(parse).collect()
 }
 
+/// Returns the ranges of a pod CIDR: one, or one of each family with a comma between.
+pub(crate) fn ranges(text: &str) -> Result<Vec<IpNet>, Status> {
+    let parse = |text: &str| {
+        text.trim()
+            .parse()
+            .map_err(|_| invalid(format!("pod_cidr {text:?} is not a range of addresses")))
+    };
+    let parts = text.split(',').filter(|part| !part.trim().is_empty());
+    parts.map(parse).collect()
+}
+
 /// Returns `None` for an empty text: the message's way of leaving a field out.
 pub(crate) fn given(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pod_cidr_is_one_range_or_one_of_each_family() {
+        let texts = |text: &str| -> Option<Vec<String>> {
+            let ranges = ranges(text).ok()?;
+            Some(ranges.iter().map(ToString::to_string).collect())
+        };
+        assert_eq!(texts(""), Some(Vec::new()));
+        let both = ["10.1.0.0/24".to_owned(), "fd00::/64".to_owned()];
+        assert_eq!(texts("10.1.0.0/24, fd00::/64"), Some(both.to_vec()));
+        assert_eq!(texts("10.1.0.0"), None);
+    }
 }

@@ -10,6 +10,7 @@ use proto::cri::runtime_service_server::RuntimeService;
 use tonic::{Request, Response, Status};
 
 use super::Cri;
+use crate::{convert, status};
 
 type Answer<T> = Result<Response<T>, Status>;
 type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -252,9 +253,16 @@ impl RuntimeService for Cri {
 
     async fn update_runtime_config(
         &self,
-        _request: Request<cri::UpdateRuntimeConfigRequest>,
+        request: Request<cri::UpdateRuntimeConfigRequest>,
     ) -> Answer<cri::UpdateRuntimeConfigResponse> {
-        Err(later("UpdateRuntimeConfig"))
+        let config = request.into_inner().runtime_config.unwrap_or_default();
+        let network = config.network_config.unwrap_or_default();
+        let ranges = convert::ranges(&network.pod_cidr)?;
+        if !ranges.is_empty() {
+            let set = self.node.set_pod_ranges(ranges).await;
+            set.map_err(|error| status::of(&error))?;
+        }
+        Ok(Response::new(cri::UpdateRuntimeConfigResponse {}))
     }
 
     async fn status(&self, request: Request<cri::StatusRequest>) -> Answer<cri::StatusResponse> {

@@ -5,6 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
+
 use crate::node::Node;
 use crate::recovery::strays_pass;
 use crate::services::{Services, blocking};
@@ -19,6 +21,7 @@ const PASS: Duration = Duration::from_secs(300);
 pub async fn run(node: Node) {
     let services = Arc::clone(&node.services);
     let mut pass = tokio::time::interval(PASS);
+    let mut plugins = None;
     loop {
         tokio::select! {
             () = services.litter.notified() => {
@@ -30,14 +33,22 @@ pub async fn run(node: Node) {
             }
             _ = pass.tick() => {
                 strays_pass(&services).await;
-                node.retry_tear_downs().await;
-                node.forget_gone().await;
+                // Plugins may hang for minutes; nothing else waits for them.
+                if plugins.as_ref().is_none_or(JoinHandle::is_finished) {
+                    plugins = Some(tokio::spawn(networks(node.clone())));
+                }
                 services.images.sync().await;
                 sweep(&services).await;
                 collect(&node).await;
             }
         }
     }
+}
+
+/// Gives back what earlier stops have left, and has plugins forget who is gone.
+async fn networks(node: Node) {
+    node.retry_tear_downs().await;
+    node.forget_gone().await;
 }
 
 /// Deletes what the last removals left behind, for as long as an agent that ends may take.

@@ -8,6 +8,7 @@ pub(crate) mod index;
 mod local;
 mod names;
 mod network;
+pub(crate) mod pod_ranges;
 mod sandboxes;
 mod stats;
 
@@ -23,6 +24,7 @@ use crate::services::Services;
 pub use containers::{Attaching, Seen};
 pub use local::{LocalError, LocalSpec};
 pub use network::NetworkCondition;
+pub use pod_ranges::PodRangesError;
 pub use stats::{ContainerStats, StatsError};
 
 /// Every verb of the node.

@@ -33,27 +33,33 @@ impl Node {
         });
         let name = record.spec.metadata.name.clone();
         let (services, index) = (Arc::clone(&self.services), Arc::clone(&self.index));
+        let (reply, answer) = oneshot::channel();
         let added = self.index.add_sandbox(&record, || {
-            actor::spawn(services, index, Arc::clone(&record), Beginning::New)
+            actor::spawn(
+                services,
+                index,
+                Arc::clone(&record),
+                Beginning::New { reply },
+            )
         });
-        let handle = match added {
-            Ok(handle) => handle,
-            Err(holder) if holder.record.spec == record.spec => holder,
+        let (id, up) = match added {
+            Ok(handle) => (handle.record.id.clone(), answer.await.ok()),
+            Err(holder) if holder.record.spec == record.spec => {
+                let up = ask(&holder, |reply| Command::WaitUp { reply }).await;
+                (holder.record.id.clone(), up)
+            }
             Err(holder) => {
                 let holder = holder.record.id.clone();
                 return Err(Arc::new(RunError::NameTaken { name, holder }));
             }
         };
-        let id = handle.record.id.clone();
         let interrupted = || {
             Arc::new(RunError::Step {
                 id: id.clone(),
                 source: Box::new(StepError::Interrupted(Interrupted)),
             })
         };
-        ask(&handle, |reply| Command::WaitUp { reply })
-            .await
-            .ok_or_else(interrupted)??;
+        up.ok_or_else(interrupted)??;
         Ok(id)
     }
 

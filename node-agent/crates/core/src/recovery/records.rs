@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::RecoverError;
 use crate::container::spec::{ContainerRecord, ContainerStateRecord};
+use crate::node::pod_ranges;
 use crate::sandbox::spec::{SandboxRecord, SandboxStateRecord};
 use crate::services::{Services, blocking};
 
@@ -44,6 +45,7 @@ pub(super) async fn load(
     let services = Arc::clone(services);
     blocking(move || {
         let known = read(&services)?;
+        pod_ranges::load(&services)?;
         let before = services.store.load_all::<BootRecord>()?;
         let rebooted = before
             .records

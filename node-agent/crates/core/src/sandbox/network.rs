@@ -76,7 +76,7 @@ pub(crate) async fn plan(
             let spec = agent_cni::AttachSpec {
                 sandbox: record.id.clone(),
                 pod: pod(record),
-                capabilities: capabilities(record, cgroup)?,
+                capabilities: capabilities(services, record, cgroup)?,
             };
             owned.cni = Some(Box::new(services.cni.plan(spec).await?));
             (ModeSpec::None, Vec::new())
@@ -103,7 +103,11 @@ fn pod(record: &SandboxRecord) -> Pod {
     }
 }
 
-fn capabilities(record: &SandboxRecord, cgroup: &CgroupPath) -> Result<Capabilities, StepError> {
+fn capabilities(
+    services: &Services,
+    record: &SandboxRecord,
+    cgroup: &CgroupPath,
+) -> Result<Capabilities, StepError> {
     let spec = &record.spec;
     let ports = spec.ports.iter().map(|port| agent_cni::PortMapping {
         host_port: port.host_port,
@@ -119,7 +123,7 @@ fn capabilities(record: &SandboxRecord, cgroup: &CgroupPath) -> Result<Capabilit
             searches: spec.dns.searches.clone(),
             options: spec.dns.options.clone(),
         }),
-        ip_ranges: Vec::new(),
+        ip_ranges: services.pod_ranges().clone(),
         cgroup_path: Some(cgroup.to_string()),
     })
 }

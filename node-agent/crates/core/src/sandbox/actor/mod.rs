@@ -77,8 +77,8 @@ struct Actor {
 
 /// How a sandbox's task begins.
 pub(crate) enum Beginning {
-    /// Bring it up.
-    New,
+    /// Bring it up, and tell whoever asked for it what came of it.
+    New { reply: Reply<(), RunError> },
     /// A person's container that is not started yet, or has ended.
     Resting {
         leftover: Option<super::spec::SandboxStateRecord>,

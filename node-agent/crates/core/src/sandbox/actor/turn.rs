@@ -17,7 +17,11 @@ use crate::time::Timestamp;
 impl Actor {
     pub(super) fn begin(&mut self, beginning: Beginning) {
         match beginning {
-            Beginning::New => self.bring_up(),
+            Beginning::New { reply } => {
+                // From the first moment on: it may fail before another message could arrive.
+                self.up_waiters.push(reply);
+                self.bring_up();
+            }
             Beginning::Resting {
                 leftover,
                 containers,

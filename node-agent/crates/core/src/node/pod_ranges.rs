@@ -1,0 +1,91 @@
+//! The addresses of the cluster that are this node's to give to pods.
+
+use agent_store::{Durability, LoadError, Record};
+use agent_types::{Classify, ErrorKind};
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::Node;
+use crate::services::{CriNetwork, Services};
+
+/// The ranges, as the kubelet last told them: it does not say them again after our restart.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct PodRangesRecord {
+    ranges: Vec<IpNet>,
+}
+
+impl Record for PodRangesRecord {
+    const TABLE: &'static str = "pod_ranges";
+    const VERSION: u32 = 1;
+}
+
+/// The only key of its table.
+const KEY: &str = "node";
+
+/// Why the node's ranges could not be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum PodRangesError {
+    /// The built-in network has the subnets of its configuration.
+    #[error(
+        "pods of this node get addresses of the subnets that it is configured with (network.cri is built-in)"
+    )]
+    BuiltIn,
+    /// More than one range of a family.
+    #[error("{range} is the second range of its family")]
+    Second {
+        /// The range.
+        range: IpNet,
+    },
+    /// They were not written.
+    #[error("ranges of this node's pods were not saved")]
+    Save(#[from] agent_store::SaveError),
+}
+
+impl Classify for PodRangesError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::BuiltIn => ErrorKind::FailedPrecondition,
+            Self::Second { .. } => ErrorKind::InvalidArgument,
+            Self::Save(source) => source.kind(),
+        }
+    }
+}
+
+impl Node {
+    /// Takes the ranges that plugins are to give addresses from, for pods that are made from now
+    /// on; at most one of each family.
+    ///
+    /// # Errors
+    /// Where no plugin will ever hear of them, or they cannot be kept.
+    pub async fn set_pod_ranges(&self, ranges: Vec<IpNet>) -> Result<(), PodRangesError> {
+        let services = &self.services;
+        if services.settings.cri_network == CriNetwork::BuiltIn {
+            return Err(PodRangesError::BuiltIn);
+        }
+        for (index, range) in ranges.iter().enumerate() {
+            let v4 = |range: &IpNet| matches!(range, IpNet::V4(_));
+            let mut before = ranges.iter().take(index);
+            if before.any(|earlier| v4(earlier) == v4(range)) {
+                return Err(PodRangesError::Second { range: *range });
+            }
+        }
+        let record = PodRangesRecord {
+            ranges: ranges.clone(),
+        };
+        services
+            .store
+            .save(Durability::Unsynced, KEY, &record)
+            .await?;
+        *services.pod_ranges() = ranges;
+        Ok(())
+    }
+}
+
+/// Takes up what the run before was told; blocking.
+pub(crate) fn load(services: &Services) -> Result<(), LoadError> {
+    let loaded = services.store.load_all::<PodRangesRecord>()?;
+    if let Some((_, record)) = loaded.records.into_iter().next() {
+        *services.pod_ranges() = record.ranges;
+    }
+    Ok(())
+}
