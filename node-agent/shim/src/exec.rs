@@ -62,6 +62,8 @@ pub(crate) struct Session {
 pub(crate) struct Started {
     pub(crate) session: Session,
     pub(crate) terminal: Option<OwnedFd>,
+    /// What it may do to others in the container.
+    pub(crate) onlookers: runtime::Onlookers,
 }
 
 /// Runs a program in `container`.
@@ -70,6 +72,7 @@ pub(crate) fn start(
     id: ExecId,
     mut descriptors: Descriptors,
     container: &Container,
+    home: &runtime::Home,
     poll: &mut Poll,
 ) -> Result<Started, RequestError> {
     let stdio = stdio(request, &mut descriptors)?;
@@ -83,6 +86,8 @@ pub(crate) fn start(
             runtime::exec(runtime::ExecRequest {
                 container: container.pidfd.as_fd(),
                 pid: container.exec_pid,
+                onlookers: container.onlookers,
+                home,
                 process: &request.process,
                 user: user(
                     &request.user,
@@ -123,7 +128,11 @@ pub(crate) fn start(
             session.id.as_str(),
         )(errno));
     }
-    Ok(Started { session, terminal })
+    Ok(Started {
+        session,
+        terminal,
+        onlookers: made.onlookers,
+    })
 }
 
 fn stdio(request: &Exec, descriptors: &mut Descriptors) -> Result<runtime::Stdio, RequestError> {

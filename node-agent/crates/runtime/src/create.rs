@@ -9,6 +9,7 @@ use crate::failure::Failure;
 use crate::gate::StartGate;
 use crate::init;
 use crate::maker::{self, Birth, Mishap};
+use crate::onlookers::Onlookers;
 use crate::request::{CgroupAttach, CreateRequest, Created, PidMode};
 use crate::shared_mount::Copies;
 
@@ -44,6 +45,12 @@ pub fn create(request: CreateRequest<'_>) -> Result<Created, CreateError> {
         Forked::Parent(child) => child,
     };
     drop(child_end);
+    // While the child is at work.
+    let onlookers = match request.namespaces.pid {
+        PidMode::New => Onlookers::of_spec(request.spec),
+        // Others live there too.
+        PidMode::Host | PidMode::Join(_) => Onlookers::Tracers,
+    };
     drop(request);
     let prepared = maker::follow(child, &end, birth).map_err(|mishap| match mishap {
         Mishap::Channel(error) => CreateError::Channel(error),
@@ -61,6 +68,7 @@ pub fn create(request: CreateRequest<'_>) -> Result<Created, CreateError> {
     Ok(Created {
         pid: prepared.pid,
         pidfd: prepared.pidfd,
+        onlookers,
         gate: StartGate::new(end, gate_pidfd),
         terminal: prepared.extra,
         user: prepared.user,

@@ -7,7 +7,9 @@ use crate::channel::{self, ChannelError, MakerEnd, Report};
 use crate::error::ExecError;
 use crate::init;
 use crate::maker::{self, Birth, Mishap};
-use crate::request::{CgroupAttach, ExecPid, ExecRequest, Execed};
+use crate::onlookers::Onlookers;
+use crate::request::{CgroupAttach, ExecRequest, Execed};
+use crate::visit::VisitError;
 
 /// Executes a program in a container's namespaces and cgroup.
 ///
@@ -19,16 +21,21 @@ pub fn exec(request: ExecRequest<'_>) -> Result<Execed, ExecError> {
         CgroupAttach::V2(directory) => Some(directory),
         CgroupAttach::V1(_) | CgroupAttach::Stay => None,
     };
-    let birth = match request.pid {
-        ExecPid::Container => Birth::Sibling,
-        ExecPid::Host => Birth::Direct,
-    };
+    let birth = request.birth();
     let options = Fork {
         new: UnshareFlags::empty(),
         cgroup,
         relation: Relation::Child,
     };
-    let child = match fork(&options).map_err(ExecError::Fork)? {
+    let forked = match birth {
+        Birth::Inside => request.home.fork_away(request.container, &options),
+        Birth::Direct | Birth::Sibling => fork(&options).map_err(VisitError::Fork),
+    };
+    let forked = forked.map_err(|error| match error {
+        VisitError::Way(failure) => ExecError::Step(failure),
+        VisitError::Fork(error) => ExecError::Fork(error),
+    })?;
+    let child = match forked {
         Forked::Child => {
             drop(end);
             init::exec::run(request, child_end)
@@ -36,6 +43,7 @@ pub fn exec(request: ExecRequest<'_>) -> Result<Execed, ExecError> {
         Forked::Parent(child) => child,
     };
     drop(child_end);
+    let onlookers = Onlookers::of_process(request.process);
     drop(request);
     let prepared = maker::follow(child, &end, birth).map_err(|mishap| match mishap {
         Mishap::Channel(error) => ExecError::Channel(error),
@@ -49,6 +57,7 @@ pub fn exec(request: ExecRequest<'_>) -> Result<Execed, ExecError> {
     Ok(Execed {
         pid: prepared.pid,
         pidfd: prepared.pidfd,
+        onlookers,
         terminal: prepared.extra,
     })
 }

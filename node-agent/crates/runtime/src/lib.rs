@@ -12,7 +12,8 @@
 //! **Nobody is born among strangers.** A process in a PID namespace that others already live in can be traced by any of them
 //! that has `CAP_SYS_PTRACE`, whatever its dumpable flag. So an exec session, and a container that joins a shared PID
 //! namespace, are prepared by a helper outside of it; only when root, descriptors and capabilities are the container's does
-//! the helper fork the real process into the namespace, as its own sibling.
+//! the helper fork the real process into the namespace, as its own sibling. Where nobody in the namespace was ever granted that
+//! capability ([`Onlookers`]), a session needs no helper: it is forked straight into the container's namespaces ([`Home`]).
 //!
 //! Start reading at [`create()`], then `init/create.rs`, which is the child's side in order.
 #![forbid(unsafe_code)]
@@ -25,10 +26,12 @@ mod failure;
 mod gate;
 mod init;
 mod maker;
+mod onlookers;
 mod reaper;
 mod request;
 mod shared_mount;
 mod sysctl;
+mod visit;
 
 pub use channel::ChannelError;
 pub use create::create;
@@ -36,6 +39,7 @@ pub use error::{CreateError, ExecError, ReaperError, SharedMountError, StartErro
 pub use exec::exec;
 pub use failure::{Failure, FailureKind};
 pub use gate::StartGate;
+pub use onlookers::Onlookers;
 pub use reaper::{Reaper, ReaperRequest, start_reaper};
 pub use request::{
     CgroupAttach, CreateRequest, Created, Durability, ExecPid, ExecRequest, Execed, GroupFile,
@@ -43,3 +47,4 @@ pub use request::{
 };
 pub use shared_mount::SharedMount;
 pub use sysctl::write_sysctls;
+pub use visit::Home;

@@ -23,6 +23,8 @@ pub(crate) enum Mishap {
 pub(crate) enum Birth {
     /// The process just forked.
     Direct,
+    /// The process just forked, which is in the container's namespaces already.
+    Inside,
     /// A sibling that the process just forked makes in another PID namespace.
     Sibling,
 }
@@ -42,7 +44,7 @@ pub(crate) fn follow(child: Child, end: &MakerEnd, birth: Birth) -> Result<Prepa
     match end.receive() {
         Ok(Some(Report::Ready { user, pid, fds })) => {
             let mut fds = fds.into_iter();
-            if birth == Birth::Direct {
+            if birth != Birth::Sibling {
                 let Child { pid, pidfd } = child;
                 return Ok(Prepared {
                     pid,

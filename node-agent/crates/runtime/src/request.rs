@@ -4,8 +4,11 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use crate::gate::StartGate;
+use crate::maker::Birth;
+use crate::onlookers::Onlookers;
 use crate::reaper::Reaper;
 use crate::shared_mount::SharedMount;
+use crate::visit::Home;
 
 /// Whether a container's writable layer is written out when it is unmounted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,6 +176,8 @@ pub struct Created {
     pub pidfd: OwnedFd,
     /// What it waits for.
     pub gate: StartGate,
+    /// What its processes may do to others of their PID namespace.
+    pub onlookers: Onlookers,
     /// The master side of its terminal.
     pub terminal: Option<OwnedFd>,
     /// Whom it runs as.
@@ -195,6 +200,10 @@ pub struct ExecRequest<'a> {
     pub container: BorrowedFd<'a>,
     /// Where its processes live.
     pub pid: ExecPid,
+    /// Who lives there.
+    pub onlookers: Onlookers,
+    /// Where the caller lives.
+    pub home: &'a Home,
     /// The OCI specification's `process` object, as JSON.
     pub process: &'a [u8],
     /// Whom it runs as.
@@ -207,6 +216,17 @@ pub struct ExecRequest<'a> {
     pub stdio: Stdio,
 }
 
+impl ExecRequest<'_> {
+    /// Returns who makes the process.
+    pub(crate) fn birth(&self) -> Birth {
+        match (self.pid, self.onlookers) {
+            (ExecPid::Host, _) => Birth::Direct,
+            (ExecPid::Container, Onlookers::Bystanders) => Birth::Inside,
+            (ExecPid::Container, Onlookers::Tracers) => Birth::Sibling,
+        }
+    }
+}
+
 /// A program that runs in a container.
 #[derive(Debug)]
 pub struct Execed {
@@ -214,6 +234,8 @@ pub struct Execed {
     pub pid: i32,
     /// A handle on it.
     pub pidfd: OwnedFd,
+    /// What it may do to others of its PID namespace.
+    pub onlookers: Onlookers,
     /// The master side of its terminal.
     pub terminal: Option<OwnedFd>,
 }

@@ -78,6 +78,7 @@ pub(crate) fn create(
         phase: Phase::Created(made.gate),
         pid_namespace,
         exec_pid,
+        onlookers: made.onlookers,
         cgroup,
         stdio,
         log,

@@ -76,6 +76,8 @@ pub(crate) struct Container {
     pub(crate) pid_namespace: PidNamespace,
     /// Where sessions in it live.
     pub(crate) exec_pid: agent_runtime::ExecPid,
+    /// What its processes, sessions among them, may do to one that joins them.
+    pub(crate) onlookers: agent_runtime::Onlookers,
     pub(crate) cgroup: Cgroup,
     pub(crate) stdio: Stdio,
     pub(crate) log: Log,

@@ -34,6 +34,8 @@ use shutdown::Shutdown;
 #[derive(Debug)]
 pub(crate) struct Shim {
     sandbox: Sandbox,
+    /// Where it goes back to from making a session.
+    home: agent_runtime::Home,
     directory: Directory,
     poll: Poll,
     buffers: Buffers,
@@ -71,6 +73,7 @@ impl Shim {
         let agent = Connection::new(agent, &mut poll)?;
         let mut shim = Self {
             sandbox: made.sandbox,
+            home: agent_runtime::Home::default(),
             directory,
             poll,
             buffers: Buffers::new(),

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::os::fd::{AsFd as _, OwnedFd};
 
+use agent_runtime::Onlookers;
 use agent_types::{ContainerId, ExecId};
 use proto_shim::{
     Attach, CreateContainer, Done, Exec, ExecStarted, FdRole, Resize, SignalContainer, Started,
@@ -228,8 +229,12 @@ impl Shim {
             id,
             descriptors,
             &self.containers[index],
+            &self.home,
             &mut self.poll,
         )?;
+        if started.onlookers == Onlookers::Tracers {
+            self.containers[index].onlookers = Onlookers::Tracers;
+        }
         let pid = started.session.pid;
         self.sessions.push(started.session);
         let terminal = started.terminal.map(|master| (FdRole::Terminal, master));

@@ -5,8 +5,7 @@ use std::os::fd::AsFd;
 use agent_sys::process::leave;
 use oci_spec::runtime::Process;
 use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
-use rustix::thread::{ThreadNameSpaceType as Namespace, move_into_thread_name_spaces};
+use rustix::thread::ThreadNameSpaceType as Namespace;
 
 use super::create::{begin, detached_procfs};
 use super::credentials::Credentials;
@@ -16,9 +15,10 @@ use super::process::{self, Missing};
 use super::program::Program;
 use super::{Step, cgroup, passwd};
 use crate::channel::ChildEnd;
-use crate::failure::{Failure, FailureKind};
+use crate::failure::Failure;
 use crate::maker::Birth;
-use crate::request::{ExecPid, ExecRequest, Stdio};
+use crate::request::{ExecRequest, Stdio};
+use crate::visit;
 
 /// Runs the child's side to its end.
 pub(crate) fn run(request: ExecRequest<'_>, end: ChildEnd) -> ! {
@@ -59,10 +59,7 @@ fn prepare<'a>(request: &'a ExecRequest<'_>) -> Step<Launch<'a>> {
         terminal,
         limits,
         umask: Mode::from_raw_mode(process.user().umask().unwrap_or(0o022) & 0o777),
-        birth: match request.pid {
-            ExecPid::Container => Birth::Sibling,
-            ExecPid::Host => Birth::Direct,
-        },
+        birth: request.birth(),
         wait: Wait::Not,
     })
 }
@@ -73,21 +70,15 @@ fn needs_procfs(process: &Process) -> bool {
         || process.selinux_label().is_some()
 }
 
-/// Joins the container's namespaces at once; of the PID namespace only the sibling to come is a member.
+/// Joins those of the container's namespaces that the process was not born in; of the PID namespace only a sibling to come is a member.
 fn join_container(request: &ExecRequest<'_>) -> Step<()> {
-    let mut namespaces = Namespace::MOUNT
-        | Namespace::NETWORK
-        | Namespace::INTER_PROCESS_COMMUNICATION
+    let inside = Namespace::INTER_PROCESS_COMMUNICATION
         | Namespace::HOST_NAME_AND_NIS_DOMAIN_NAME
         | Namespace::CONTROL_GROUP;
-    if request.pid == ExecPid::Container {
-        namespaces |= Namespace::PROCESS_ID;
-    }
-    move_into_thread_name_spaces(request.container, namespaces).map_err(|error| {
-        let failure = Failure::io("join", "the container's namespaces", error);
-        match error {
-            Errno::SRCH => failure.of_kind(FailureKind::NotRunning),
-            _ => failure,
-        }
-    })
+    let missing = match request.birth() {
+        Birth::Inside => inside,
+        Birth::Direct => inside | Namespace::MOUNT | Namespace::NETWORK,
+        Birth::Sibling => inside | Namespace::MOUNT | Namespace::NETWORK | Namespace::PROCESS_ID,
+    };
+    visit::join(request.container, missing)
 }

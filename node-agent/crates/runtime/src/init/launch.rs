@@ -117,7 +117,7 @@ impl Launch<'_> {
             fail(&end, &failure);
         }
         match self.birth {
-            Birth::Direct => self.launch_here(&end, master),
+            Birth::Direct | Birth::Inside => self.launch_here(&end, master),
             Birth::Sibling => self.launch_sibling(&end, master),
         }
     }
@@ -192,7 +192,7 @@ impl Launch<'_> {
     }
 
     fn last_steps(&self) -> Step<()> {
-        if self.birth == Birth::Direct {
+        if self.birth != Birth::Sibling {
             self.credentials.assume()?;
         }
         set_limits(&self.limits.processes)?;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use agent_runtime::{
     CgroupAttach, CreateError, CreateRequest, Created, Durability, GroupFile, MountApi, Namespaces,
-    PidMode, Reaper, Root, SharedMount, StartError, Stdio, UserRequest, VolumeMount,
+    Onlookers, PidMode, Reaper, Root, SharedMount, StartError, Stdio, UserRequest, VolumeMount,
 };
 
 use crate::spec::spec;
@@ -181,6 +181,7 @@ pub(crate) struct Running {
 pub(crate) struct Created2 {
     pub(crate) pid: i32,
     pub(crate) pidfd: OwnedFd,
+    pub(crate) onlookers: Onlookers,
     pub(crate) terminal: Option<OwnedFd>,
 }
 
@@ -281,6 +282,7 @@ impl<'a> Container<'a> {
         let Created {
             pid,
             pidfd,
+            onlookers,
             gate,
             terminal,
             ..
@@ -290,6 +292,7 @@ impl<'a> Container<'a> {
                 created: Created2 {
                     pid,
                     pidfd,
+                    onlookers,
                     terminal,
                 },
                 stdout,

@@ -3,9 +3,11 @@
 use std::fs;
 use std::os::fd::AsFd;
 use std::os::unix::fs::symlink;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::Path;
 
-use agent_runtime::{ExecPid, FailureKind, PidMode, VolumeMount};
+use agent_runtime::{ExecPid, FailureKind, Onlookers, PidMode, VolumeMount};
+use nix::sched::{CloneFlags, setns, unshare};
 use serde_json::json;
 
 use crate::Case;
@@ -46,6 +48,10 @@ pub(crate) const CASES: &[Case] = &[
     (
         "hostile_shared_pid_namespace_no_process_is_born_with_the_hosts_root",
         births,
+    ),
+    (
+        "hostile_02_a_session_shows_nothing_of_the_host_from_its_birth_on",
+        births_of_sessions,
     ),
 ];
 
@@ -401,4 +407,54 @@ fn births() {
     // A first process ends after every other of its namespace has been waited for.
     assert_eq!(watcher.wait().stdout, "");
     crate::fixture::exit_code(&reaper.pidfd);
+}
+
+/// Root of a container, with every right but to trace, watches the sessions that are born beside it, for anything of the host.
+fn births_of_sessions() {
+    let fixture = Fixture::new();
+    let secret = fixture.base().join("secret");
+    fs::write(&secret, "").unwrap();
+    let name = fixture.base().file_name().unwrap().to_str().unwrap();
+    // Every process of the host's network sees the name of a socket in it.
+    let address = format!("@{name}");
+    let socket =
+        <SocketAddr as std::os::linux::net::SocketAddrExt>::from_abstract_name(name).unwrap();
+    let _listener = UnixListener::bind_addr(&socket).unwrap();
+    let host = fs::File::open("/proc/self/ns/net").unwrap();
+    unshare(CloneFlags::CLONE_NEWNET).unwrap();
+    let network = fs::File::open("/proc/self/ns/net").unwrap();
+    setns(&host, CloneFlags::CLONE_NEWNET).unwrap();
+    let script = format!(
+        "own=$(cat /proc/1/mountinfo); echo up; while [ ! -e /end ]; do for p in /proc/[0-9]*; do \
+         [ -e $p/root{secret} ] && echo root $p; [ -e $p/cwd/{name} ] && echo cwd $p; \
+         m=$(cat $p/mountinfo); [ -n \"$m\" ] && [ \"$m\" != \"$own\" ] && echo mounts $p; \
+         grep -l /containers- $p/maps; grep -l '{address}' $p/net/unix; \
+         for n in 3 4 5 6 7 8 9 10 11 12; do readlink $p/fd/$n; done | grep -E 'cgroup|tasks|{name}'; \
+         done 2>/dev/null; done; true",
+        secret = secret.display(),
+    );
+    let mut watcher = fixture.container().shell(&script);
+    watcher.network = Some(network.as_fd());
+    for set in ["bounding", "effective", "permitted"] {
+        watcher.spec["process"]["capabilities"][set] = json!([
+            "CAP_DAC_OVERRIDE",
+            "CAP_DAC_READ_SEARCH",
+            "CAP_SYS_ADMIN",
+            "CAP_NET_ADMIN",
+            "CAP_CHOWN",
+            "CAP_SETUID",
+            "CAP_KILL"
+        ]);
+    }
+    let mut watcher = watcher.start().unwrap();
+    assert_eq!(watcher.line(), "up");
+    assert_eq!(watcher.created.onlookers, Onlookers::Bystanders);
+    for _ in 0..100 {
+        let session = Session::new(&fixture, &watcher, &["true"]);
+        assert_eq!(session.run().code, 0);
+    }
+    let end = Session::new(&fixture, &watcher, &["sh", "-c", ": >/end"]);
+    assert_eq!(end.run().code, 0);
+    let outcome = watcher.wait();
+    assert_eq!((outcome.code, outcome.stdout.as_str()), (0, ""));
 }

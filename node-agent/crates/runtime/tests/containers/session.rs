@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsFd;
 
-use agent_runtime::{ExecError, ExecPid, ExecRequest, Execed, GroupFile, Stdio, UserRequest};
+use agent_runtime::{
+    ExecError, ExecPid, ExecRequest, Execed, GroupFile, Home, Onlookers, Stdio, UserRequest,
+};
 use rustix::pipe::{PipeFlags, pipe_with};
 use serde_json::{Value, json};
 
@@ -19,6 +21,8 @@ pub(crate) struct Session<'a> {
     pub(crate) user: &'a str,
     pub(crate) terminal: bool,
     pub(crate) pid: ExecPid,
+    pub(crate) onlookers: Onlookers,
+    pub(crate) home: Home,
     pub(crate) seccomp: Vec<u8>,
 }
 
@@ -33,6 +37,8 @@ impl<'a> Session<'a> {
             user: "",
             terminal: false,
             pid: ExecPid::Container,
+            onlookers: running.created.onlookers,
+            home: Home::default(),
             seccomp: Vec::new(),
         }
     }
@@ -58,6 +64,8 @@ impl<'a> Session<'a> {
         let execed = agent_runtime::exec(ExecRequest {
             container: self.running.created.pidfd.as_fd(),
             pid: self.pid,
+            onlookers: self.onlookers,
+            home: &self.home,
             process: &process,
             user: UserRequest {
                 text: self.user,
