@@ -60,3 +60,31 @@ async fn following_ends_with_the_container_and_misses_nothing() -> Result<()> {
     ctl.ok(&["rm", "one"])?;
     node.finish().await
 }
+
+#[tokio::test]
+async fn a_window_of_time_and_its_tail_are_shown() -> Result<()> {
+    let node = Node::start().await?;
+    let ctl = node.ctl()?;
+    let line = "for i in 1 2 3; do echo $i; sleep 0.3; done; exec pause";
+    ctl.ok(&["run", "-d", "--name", "one", &node.image, "sh", "-c", line])?;
+    let timed = harness::wait::until("three lines", || {
+        let timed = ctl.ok(&["logs", "-t", "one"])?;
+        Ok((timed.lines().count() == 3).then_some(timed))
+    })?;
+    let times: Vec<_> = timed
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    let shown = |flags: &[&str]| ctl.ok(&[&["logs"], flags, &["one"]].concat());
+    assert_eq!(shown(&["--since", times[1]])?, "2\n3");
+    assert_eq!(shown(&["--until", times[1]])?, "1\n2");
+    assert_eq!(shown(&["--since", times[1], "--until", times[1]])?, "2");
+    assert_eq!(shown(&["--until", times[1], "-n", "1"])?, "2");
+    assert_eq!(shown(&["--since", "1h", "--tail", "all"])?, "1\n2\n3");
+    assert_eq!(shown(&["--since", "0s"])?, "");
+    assert_eq!(shown(&["--tail", "0"])?, "");
+    // What is past need not be waited for.
+    assert_eq!(shown(&["-f", "--until", times[1]])?, "1\n2");
+    ctl.ok(&["rm", "-f", "one"])?;
+    node.finish().await
+}

@@ -3,3 +3,4 @@
 
 mod failures;
 mod machine;
+mod namespaces;
