@@ -13,6 +13,7 @@ use proto_shim::{ErrorCode, FromShim, LaunchRequest, MAX_MESSAGE, from_shim};
 use crate::descriptors::Descriptors;
 use crate::directory::Directory;
 use crate::error::chain;
+use crate::namespaces::NewNamespaces;
 use crate::sandbox::{Made, Sandbox};
 use crate::shim::Shim;
 
@@ -113,10 +114,12 @@ pub(crate) struct Prepared {
     listener: OwnedFd,
 }
 
-/// Turns the calling process, just forked, into the shim that `request` asks for.
+/// Turns the calling process into the shim that `request` asks for: one just forked, or a spare
+/// with namespaces that it made ahead.
 pub(crate) fn prepare(
     request: &LaunchRequest,
     descriptors: &mut Descriptors,
+    spare: Option<NewNamespaces>,
 ) -> Result<Prepared, LaunchError> {
     let id: SandboxId = request
         .sandbox_id
@@ -133,7 +136,8 @@ pub(crate) fn prepare(
     let listener = directory
         .listen()
         .map_err(|errno| serve("listening")(errno.into()))?;
-    let made = Sandbox::make(request, descriptors).inspect_err(|_| directory.remove_socket())?;
+    let made = Sandbox::make(request, descriptors, spare)
+        .inspect_err(|_| directory.remove_socket())?;
     Ok(Prepared {
         made,
         directory,

@@ -8,7 +8,7 @@
 //! socket does.
 
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use agent_sys::fdpass::{Frame, FrameError, FrameReader, FrameWriter, Read};
@@ -19,7 +19,7 @@ use proto_shim::{
     Configure, ErrorCode, FdRole, FromLauncher, LaunchRequest, LauncherReady, MAX_MESSAGE,
     PROTOCOL_VERSION, from_launcher,
 };
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::WaitOptions;
@@ -28,6 +28,8 @@ use rustix::thread::UnshareFlags;
 use crate::descriptors::Descriptors;
 use crate::error::chain;
 use crate::launch::{self, LaunchError};
+use crate::namespaces::NewNamespaces;
+use crate::spare::{self, Spare};
 
 /// What the command line says.
 #[derive(Debug)]
@@ -108,19 +110,29 @@ fn next_frame(reader: &mut FrameReader, socket: &OwnedFd) -> Result<Option<Frame
         match reader.read(socket.as_fd()) {
             Ok(Read::Frame(frame)) => return Ok(Some(frame)),
             Ok(Read::Closed) | Err(FrameError::CutOff) => return Ok(None),
-            Ok(Read::Pending) => wait(&[socket.as_fd()])?,
+            Ok(Read::Pending) => {
+                wait(&[socket.as_fd()], None)?;
+            }
             Err(source) => return Err(LauncherError::Connection { source }),
         }
     }
 }
 
-fn wait(fds: &[std::os::fd::BorrowedFd<'_>]) -> Result<(), LauncherError> {
+#[derive(Debug, PartialEq, Eq)]
+enum Waited {
+    /// There may be something to read.
+    Ready,
+    TooLong,
+}
+
+fn wait(fds: &[BorrowedFd<'_>], patience: Option<&Timespec>) -> Result<Waited, LauncherError> {
     let mut polled: Vec<PollFd<'_>> = fds
         .iter()
         .map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN))
         .collect();
-    match rustix::event::poll(&mut polled, None) {
-        Ok(_) | Err(Errno::INTR) => Ok(()),
+    match rustix::event::poll(&mut polled, patience) {
+        Ok(0) => Ok(Waited::TooLong),
+        Ok(_) | Err(Errno::INTR) => Ok(Waited::Ready),
         Err(errno) => Err(setup("waiting")(errno)),
     }
 }
@@ -177,40 +189,127 @@ fn answer(socket: &OwnedFd, message: from_launcher::Message) -> Result<(), Launc
         .map_err(|source| LauncherError::Connection { source })
 }
 
+/// How long the launcher has nothing to do before it makes a spare: what makes the last sandbox
+/// complete, its veth pair above all, takes the same locks in the kernel as a new namespace.
+const QUIET: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 2_000_000,
+};
+
+/// What the process turned out to be.
+#[derive(Debug)]
+enum Role {
+    /// The launcher, whose agent went away.
+    Launcher,
+    /// Forked for a request.
+    Shim {
+        request: Box<LaunchRequest>,
+        descriptors: Descriptors,
+        agent: OwnedFd,
+    },
+    /// Forked ahead of one.
+    Spare { launcher: OwnedFd },
+}
+
 /// Forks shims until the agent goes away.
 fn serve(socket: OwnedFd, mut reader: FrameReader, signals: SignalFd) -> Result<(), LauncherError> {
     crate::pipes::set_nonblocking(&socket).map_err(setup("unblocking the socket"))?;
+    let role = launch_all(&socket, &mut reader, &signals)?;
+    drop((socket, signals, reader));
+    match role {
+        Role::Launcher => {}
+        Role::Shim {
+            request,
+            descriptors,
+            agent,
+        } => be_a_shim(&request, descriptors, agent, None),
+        Role::Spare { launcher } => be_a_spare(launcher),
+    }
+    Ok(())
+}
+
+/// Returns in the launcher when its work is done, and in each process that it forks.
+fn launch_all(
+    socket: &OwnedFd,
+    reader: &mut FrameReader,
+    signals: &SignalFd,
+) -> Result<Role, LauncherError> {
+    let mut spare: Option<Spare> = None;
+    // A spare that ends by itself is not made again before the next request.
+    let mut spare_due = true;
     loop {
-        reap(&signals);
+        reap(signals);
         let frame = match reader.read(socket.as_fd()) {
             Ok(Read::Frame(frame)) => frame,
-            Ok(Read::Closed) | Err(FrameError::CutOff) => return Ok(()),
+            Ok(Read::Closed) | Err(FrameError::CutOff) => return Ok(Role::Launcher),
             Ok(Read::Pending) => {
-                wait(&[socket.as_fd(), signals.as_fd()])?;
+                let patience = spare_due.then_some(&QUIET);
+                if wait(&[socket.as_fd(), signals.as_fd()], patience)? == Waited::TooLong {
+                    spare_due = false;
+                    if let Some(launcher) = make_spare(&mut spare) {
+                        return Ok(Role::Spare { launcher });
+                    }
+                }
                 continue;
             }
             Err(source) => return Err(LauncherError::Connection { source }),
         };
-        let request = LaunchRequest::decode(frame.body.as_slice())
-            .map_err(|source| LauncherError::Request { source })?;
-        let descriptors = Descriptors::new(&request.fds, frame.fds);
-        drop(frame.body);
-        let Ok(mut descriptors) = descriptors else {
-            continue;
-        };
-        let Some(agent) = descriptors.take(FdRole::AgentSocket) else {
-            // Nobody to answer to.
-            continue;
-        };
-        match fork() {
-            Ok(Forked::Parent(_)) => {}
-            Ok(Forked::Child) => {
-                drop((socket, signals, reader));
-                be_a_shim(&request, descriptors, agent);
-                return Ok(());
-            }
-            Err(source) => launch::report_failure(&agent, &LaunchError::Fork { source }),
+        spare_due = true;
+        if let Some(role) = launch(frame, &mut spare)? {
+            return Ok(role);
         }
+    }
+}
+
+/// Has a request served by the spare, or by a new process: returns what that one is, in it.
+fn launch(frame: Frame, spare: &mut Option<Spare>) -> Result<Option<Role>, LauncherError> {
+    let request = LaunchRequest::decode(frame.body.as_slice())
+        .map_err(|source| LauncherError::Request { source })?;
+    if crate::sandbox::takes_spare(&request)
+        && let Some(spare) = spare.take().filter(Spare::waits)
+    {
+        spare.hand_over(frame);
+        return Ok(None);
+    }
+    let Ok(mut descriptors) = Descriptors::new(&request.fds, frame.fds) else {
+        return Ok(None);
+    };
+    let Some(agent) = descriptors.take(FdRole::AgentSocket) else {
+        // Nobody to answer to.
+        return Ok(None);
+    };
+    match fork() {
+        Ok(Forked::Parent(_)) => Ok(None),
+        Ok(Forked::Child) => {
+            // It would keep the spare from seeing its launcher end.
+            *spare = None;
+            Ok(Some(Role::Shim {
+                request: Box::new(request),
+                descriptors,
+                agent,
+            }))
+        }
+        Err(source) => {
+            launch::report_failure(&agent, &LaunchError::Fork { source });
+            Ok(None)
+        }
+    }
+}
+
+/// Forks a spare unless one waits; returns the spare's end of the socket, in the spare.
+fn make_spare(spare: &mut Option<Spare>) -> Option<OwnedFd> {
+    if spare.as_ref().is_some_and(Spare::waits) {
+        return None;
+    }
+    *spare = None;
+    let (made, end) = Spare::pair().ok()?;
+    // Without one, the next request is served a little later.
+    match fork().ok()? {
+        Forked::Parent(_) => {
+            *spare = Some(made);
+            None
+        }
+        Forked::Child => Some(end),
     }
 }
 
@@ -222,8 +321,31 @@ fn fork() -> Result<Forked, agent_sys::process::ForkError> {
     })
 }
 
-fn be_a_shim(request: &LaunchRequest, mut descriptors: Descriptors, agent: OwnedFd) {
-    match launch::prepare(request, &mut descriptors) {
+fn be_a_spare(launcher: OwnedFd) {
+    let Some((frame, namespaces)) = spare::stand_by(&launcher) else {
+        return;
+    };
+    drop(launcher);
+    // The launcher has read the request once.
+    let Ok(request) = LaunchRequest::decode(frame.body.as_slice()) else {
+        return;
+    };
+    let Ok(mut descriptors) = Descriptors::new(&request.fds, frame.fds) else {
+        return;
+    };
+    drop(frame.body);
+    if let Some(agent) = descriptors.take(FdRole::AgentSocket) {
+        be_a_shim(&request, descriptors, agent, Some(namespaces));
+    }
+}
+
+fn be_a_shim(
+    request: &LaunchRequest,
+    mut descriptors: Descriptors,
+    agent: OwnedFd,
+    spare: Option<NewNamespaces>,
+) {
+    match launch::prepare(request, &mut descriptors, spare) {
         Ok(prepared) => {
             // Nothing that came with the request is kept, unless it was taken.
             drop(descriptors);

@@ -19,10 +19,12 @@ mod exec;
 mod launch;
 mod launcher;
 mod log;
+mod namespaces;
 mod pipes;
 mod poll;
 mod sandbox;
 mod shim;
+mod spare;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

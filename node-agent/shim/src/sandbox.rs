@@ -1,19 +1,18 @@
 //! What all containers of the sandbox share: namespaces, /dev/shm, and the first process of a
 //! shared PID namespace.
 
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use agent_runtime::{Namespaces, PidMode, Reaper, ReaperRequest, SharedMount};
 use nix::sched::CloneFlags;
 use proto_shim::{FdRole, LaunchRequest, NamespaceMode};
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use crate::cgroup::Cgroup;
 use crate::descriptors::Descriptors;
 use crate::error::RequestError;
 use crate::launch::LaunchError;
+use crate::namespaces::NewNamespaces;
 
 /// The namespaces and mounts of a sandbox.
 #[derive(Debug)]
@@ -37,8 +36,6 @@ pub(crate) struct Made {
 
 /// A kind of namespace that a sandbox may have.
 struct Kind {
-    name: &'static str,
-    path: &'static str,
     flag: CloneFlags,
     mode: NamespaceMode,
 }
@@ -46,46 +43,42 @@ struct Kind {
 fn kinds(request: &LaunchRequest) -> [Kind; 3] {
     let modes = request.namespaces.unwrap_or_default();
     [
-        Kind {
-            name: "network",
-            path: "/proc/self/ns/net",
-            flag: CloneFlags::CLONE_NEWNET,
-            mode: modes.network(),
-        },
-        Kind {
-            name: "ipc",
-            path: "/proc/self/ns/ipc",
-            flag: CloneFlags::CLONE_NEWIPC,
-            mode: modes.ipc(),
-        },
-        Kind {
-            name: "uts",
-            path: "/proc/self/ns/uts",
-            flag: CloneFlags::CLONE_NEWUTS,
-            mode: modes.uts(),
-        },
+        (CloneFlags::CLONE_NEWNET, modes.network()),
+        (CloneFlags::CLONE_NEWIPC, modes.ipc()),
+        (CloneFlags::CLONE_NEWUTS, modes.uts()),
     ]
+    .map(|(flag, mode)| Kind { flag, mode })
+}
+
+fn new_ones(kinds: &[Kind]) -> CloneFlags {
+    kinds
+        .iter()
+        .filter(|kind| kind.mode == NamespaceMode::Sandbox)
+        .fold(CloneFlags::empty(), |flags, kind| flags | kind.flag)
+}
+
+/// Returns whether a sandbox needs just the namespaces that a spare shim has.
+pub(crate) fn takes_spare(request: &LaunchRequest) -> bool {
+    new_ones(&kinds(request)) == NewNamespaces::SPARE
 }
 
 impl Sandbox {
-    /// Makes what the request asks for; the caller is in the host's namespaces before and after.
+    /// Makes what the request asks for, out of `spare` where that has just what is asked for; the
+    /// caller is in the host's namespaces before and after.
     pub(crate) fn make(
         request: &LaunchRequest,
         descriptors: &mut Descriptors,
+        spare: Option<NewNamespaces>,
     ) -> Result<Made, LaunchError> {
         let kinds = kinds(request);
-        let mut host: Vec<(OwnedFd, &Kind)> = Vec::new();
-        let mut new = CloneFlags::empty();
-        for kind in kinds
-            .iter()
-            .filter(|kind| kind.mode == NamespaceMode::Sandbox)
-        {
-            host.push((open(kind)?, kind));
-            new |= kind.flag;
-        }
-        nix::sched::unshare(new).map_err(LaunchError::namespace("unshare", "new"))?;
+        let asked = new_ones(&kinds);
+        let new = match spare.filter(|spare| spare.flags == asked) {
+            Some(spare) => spare,
+            None => NewNamespaces::make(asked)?,
+        };
+        new.set_up(request)?;
         let [network, ipc, uts] = kinds.each_ref().map(|kind| match kind.mode {
-            NamespaceMode::Sandbox => open(kind).map(Some),
+            NamespaceMode::Sandbox | NamespaceMode::Host | NamespaceMode::Unspecified => Ok(None),
             NamespaceMode::Join if kind.flag == CloneFlags::CLONE_NEWNET => descriptors
                 .take(FdRole::NetworkNamespace)
                 .map(Some)
@@ -95,23 +88,22 @@ impl Sandbox {
             NamespaceMode::Join | NamespaceMode::Container => Err(LaunchError::Malformed {
                 what: "only a network namespace can be joined, only a PID namespace be a container's",
             }),
-            NamespaceMode::Host | NamespaceMode::Unspecified => Ok(None),
         });
-        let inside = prepare_inside(request, new);
-        for (namespace, kind) in &host {
-            // Without the way back, everything later would happen in the wrong place.
-            nix::sched::setns(namespace, kind.flag)
-                .map_err(LaunchError::namespace("return", kind.name))?;
-        }
+        let NewNamespaces {
+            flags,
+            network: new_network,
+            ipc: new_ipc,
+            uts: new_uts,
+            netlink,
+        } = new;
         let sandbox = Self {
-            network: network?,
-            owns_network: new.contains(CloneFlags::CLONE_NEWNET),
-            ipc: ipc?,
-            uts: uts?,
+            network: network?.or(new_network),
+            owns_network: flags.contains(CloneFlags::CLONE_NEWNET),
+            ipc: ipc?.or(new_ipc),
+            uts: uts?.or(new_uts),
             shm: make_shm(request)?,
             reaper: None,
         };
-        let netlink = inside?;
         let sandbox = sandbox.with_reaper(request, descriptors)?;
         Ok(Made { sandbox, netlink })
     }
@@ -187,38 +179,6 @@ impl Sandbox {
         let network = self.network.as_ref().filter(|_| self.owns_network)?;
         Some(network.try_clone())
     }
-}
-
-fn open(kind: &Kind) -> Result<OwnedFd, LaunchError> {
-    File::open(kind.path)
-        .map(OwnedFd::from)
-        .map_err(LaunchError::namespace("open", kind.name))
-}
-
-/// Sets up what can only be set up from inside the new namespaces.
-fn prepare_inside(
-    request: &LaunchRequest,
-    new: CloneFlags,
-) -> Result<Option<OwnedFd>, LaunchError> {
-    if new.contains(CloneFlags::CLONE_NEWUTS) {
-        agent_sys::process::set_hostname_and_domain(&request.hostname, &request.domainname)
-            .map_err(|source| LaunchError::Hostname {
-                name: request.hostname.clone(),
-                source,
-            })?;
-    }
-    if !request.sysctls.is_empty() {
-        let pairs = request.sysctls.iter();
-        agent_runtime::write_sysctls(pairs.map(|(name, value)| (name.as_str(), value.as_str())))
-            .map_err(|source| LaunchError::Sysctl { source })?;
-    }
-    if !new.contains(CloneFlags::CLONE_NEWNET) {
-        return Ok(None);
-    }
-    let flags = SocketFlags::CLOEXEC;
-    rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)
-        .map(Some)
-        .map_err(LaunchError::namespace("open netlink socket", "network"))
 }
 
 fn make_shm(request: &LaunchRequest) -> Result<Option<SharedMount>, LaunchError> {
