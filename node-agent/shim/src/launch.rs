@@ -136,8 +136,8 @@ pub(crate) fn prepare(
     let listener = directory
         .listen()
         .map_err(|errno| serve("listening")(errno.into()))?;
-    let made = Sandbox::make(request, descriptors, spare)
-        .inspect_err(|_| directory.remove_socket())?;
+    let made =
+        Sandbox::make(request, descriptors, spare).inspect_err(|_| directory.remove_socket())?;
     Ok(Prepared {
         made,
         directory,

@@ -4,25 +4,22 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use agent_cgroup::{DeviceRules, MINIMUM_MEMORY_LOCAL};
+use agent_cgroup::MINIMUM_MEMORY_LOCAL;
 use agent_oci::ImageDefaults;
-use agent_seccomp::{Bpf, Capabilities, Profile};
-use agent_shim_client::{
-    CgroupDirectories, ContainerPid, ContainerStdio, CreateContainer, Log, Root, Rotation, Stdin,
-    TerminalSize, User,
-};
+use agent_seccomp::Profile;
+use agent_store::Durability;
 use agent_types::{ContainerId, Owner, SnapshotKey};
 
 use super::error::{CreateError, SpecError, StepError};
-use super::plan::{Found, pid_scope, plan};
+use super::set_up::{Planned, build};
 use super::spec::{
     ContainerRecord, ContainerSpec, ContainerStateRecord, ContainerUser, SeccompSpec,
 };
 use super::state::ContainerState;
-use super::{devices, log, remove, volumes};
+use super::{log, remove};
 use crate::exec::Template;
 use crate::image::{HeldImage, ImageRecord};
-use crate::sandbox::spec::{NamespaceScope, SandboxRecord};
+use crate::sandbox::spec::SandboxRecord;
 use crate::sandbox::{Live, create::durability};
 use crate::services::{Services, blocking};
 use crate::time::Timestamp;
@@ -90,13 +87,7 @@ pub(crate) async fn create(
         id: record.id.clone(),
         source: Box::new(source),
     };
-    let durability = durability(sandbox.spec.owner);
-    services
-        .store
-        .save(durability, record.id.as_str(), record.as_ref())
-        .await
-        .map_err(|error| step(error.into()))?;
-    match finish(services, sandbox, live, &record).await {
+    match record_and_make(services, sandbox, live, &record).await {
         Ok(made) => Ok(Made {
             image: Some(image),
             ..made
@@ -109,29 +100,52 @@ pub(crate) async fn create(
     }
 }
 
-async fn finish(
+/// Writes the record, then makes what it says. What can be found out without making anything is
+/// found out while the record is written.
+async fn record_and_make(
     services: &Arc<Services>,
     sandbox: &Arc<SandboxRecord>,
     live: Option<&Live>,
     record: &Arc<ContainerRecord>,
 ) -> Result<Made, StepError> {
-    let made = match live {
-        Some(live) => set_up(services, sandbox, live, record).await?,
-        None => prepare_only(services, sandbox, record).await?,
+    let durability = durability(sandbox.spec.owner);
+    let written = services
+        .store
+        .save(durability, record.id.as_str(), record.as_ref());
+    let Some(live) = live else {
+        written.await?;
+        let made = prepare_only(services, sandbox, record).await?;
+        save_created(services, record).await?;
+        return Ok(made);
     };
+    let (written, planned) = tokio::join!(written, Planned::find(services, sandbox, record));
+    written?;
+    let _admitted = services.starts.acquire().await;
+    let request = planned?.make(services, sandbox, record).await?;
+    // Whoever finds the state and no process at the shim knows that nobody was told.
+    let (made, saved) = tokio::join!(request.set_up(live, record), save_created(services, record));
+    let made = made?;
+    saved?;
     let state = ContainerStateRecord {
         state: ContainerState::Created,
         user: made.user.clone(),
     };
     services
         .store
-        .save(
-            agent_store::Durability::Unsynced,
-            record.id.as_str(),
-            &state,
-        )
-        .await?;
+        .save_later(Durability::Unsynced, record.id.as_str(), &state)?;
     Ok(made)
+}
+
+async fn save_created(services: &Services, record: &ContainerRecord) -> Result<(), StepError> {
+    let state = ContainerStateRecord {
+        state: ContainerState::Created,
+        user: None,
+    };
+    services
+        .store
+        .save(Durability::Unsynced, record.id.as_str(), &state)
+        .await?;
+    Ok(())
 }
 
 /// Finds the image and turns the request into facts.
@@ -239,175 +253,4 @@ async fn prepare_only(
         })
     })
     .await?
-}
-
-/// Makes cgroup, writable layer, log and specification, and has the shim set the process up.
-pub(crate) async fn set_up(
-    services: &Arc<Services>,
-    sandbox: &Arc<SandboxRecord>,
-    live: &Live,
-    record: &Arc<ContainerRecord>,
-) -> Result<Made, StepError> {
-    unpack_again(services, record).await?;
-    let _admitted = services.starts.acquire().await;
-    let prepared = {
-        let (services, sandbox) = (Arc::clone(services), Arc::clone(sandbox));
-        let record = Arc::clone(record);
-        blocking(move || prepare(&services, &sandbox, &record)).await??
-    };
-    let created = live.shim.create_container(prepared.request).await?;
-    Ok(Made {
-        record: Arc::clone(record),
-        pid: created.pid,
-        user: Some(ContainerUser {
-            uid: created.uid,
-            gid: created.gid,
-            groups: created.groups,
-        }),
-        template: Some(Arc::new(prepared.template)),
-        image: None,
-    })
-}
-
-/// Makes layers whole that a power cut has cost since the container was created.
-async fn unpack_again(services: &Services, record: &ContainerRecord) -> Result<(), StepError> {
-    let is_there = |chain| services.snapshots.contains(chain);
-    if !record.chain.as_ref().is_none_or(is_there) {
-        let unpacked = services.images.ensure_unpacked(&record.image).await;
-        unpacked.map_err(|source| StepError::Layers(Box::new(source)))?;
-    }
-    Ok(())
-}
-
-struct Prepared {
-    request: CreateContainer,
-    template: Template,
-}
-
-/// Everything before the shim's part; blocking.
-fn prepare(
-    services: &Services,
-    sandbox: &SandboxRecord,
-    record: &ContainerRecord,
-) -> Result<Prepared, StepError> {
-    let spec = &record.spec;
-    let switches = spec.switches;
-    let mounts = volumes::take(record)?;
-    let built = build(services, sandbox, record)?;
-    let cgroup = services
-        .cgroups
-        .create(&record.cgroup, &spec.limits, &device_rules(&built)?)?;
-    let layer = services
-        .snapshots
-        .prepare(&SnapshotKey::from(&record.id), record.chain.as_ref())?;
-    let log = match spec.log.path.as_str() {
-        "" => None,
-        path => {
-            let place = log::open(&log_directory(services, sandbox), path)?;
-            Some(Log {
-                directory: place.directory,
-                file_name: place.file_name,
-                rotation: (spec.log.max_bytes > 0).then_some(Rotation {
-                    max_size: spec.log.max_bytes,
-                    max_files: spec.log.max_files,
-                }),
-            })
-        }
-    };
-    let seccomp = filter(services, spec, built.capabilities)?;
-    let template = Template::new(&built, spec);
-    let request = CreateContainer {
-        id: record.id.clone(),
-        spec: serde_json::to_vec(&built.spec)?,
-        root: Root {
-            base: layer.base,
-            lower: layer.lower,
-            upper: Some(layer.upper.into()),
-            work: Some(layer.work.into()),
-            volatile: sandbox.spec.owner == Owner::Cri,
-        },
-        user: User {
-            text: built.user,
-            supplemental_groups: spec.supplemental_groups.clone(),
-            group_names: spec.group_names.clone(),
-            strict_groups: switches.strict_groups,
-        },
-        seccomp: seccomp.map(|bpf| bpf.to_vec()).unwrap_or_default(),
-        mounts,
-        log,
-        stdio: stdio(spec),
-        pid: match pid_scope(&sandbox.spec, spec) {
-            NamespaceScope::Container => ContainerPid::Own,
-            NamespaceScope::Sandbox => ContainerPid::Sandbox,
-            NamespaceScope::Host => ContainerPid::Host,
-        },
-        cgroup: CgroupDirectories {
-            version: services.cgroups.version().number(),
-            directories: cgroup.attach_directories()?,
-        },
-    };
-    Ok(Prepared { request, template })
-}
-
-fn stdio(spec: &ContainerSpec) -> ContainerStdio {
-    let switches = spec.switches;
-    if switches.terminal {
-        let (rows, columns) = spec.terminal_size.unwrap_or_default();
-        return ContainerStdio::Terminal(TerminalSize { rows, columns });
-    }
-    let stdin = match (switches.stdin, switches.stdin_once) {
-        (false, _) => Stdin::None,
-        (true, false) => Stdin::Open,
-        (true, true) => Stdin::Once,
-    };
-    ContainerStdio::Pipes { stdin }
-}
-
-fn build(
-    services: &Services,
-    sandbox: &SandboxRecord,
-    record: &ContainerRecord,
-) -> Result<agent_oci::Built, SpecError> {
-    let found = Found {
-        devices: devices::find(&record.spec)?,
-        last_capability: services.last_capability,
-        masked_paths: services.masked_paths.clone(),
-    };
-    let directory = services.paths().sandbox(&sandbox.id);
-    Ok(agent_oci::build(&plan(sandbox, record, &directory, found))?)
-}
-
-/// Returns the template for processes run in a container that was found running.
-pub(crate) fn template(
-    services: &Services,
-    sandbox: &SandboxRecord,
-    record: &ContainerRecord,
-) -> Result<Template, SpecError> {
-    let built = build(services, sandbox, record)?;
-    Ok(Template::new(&built, &record.spec))
-}
-
-/// Returns the cgroup's device rules, as the specification lists them.
-fn device_rules(built: &agent_oci::Built) -> Result<DeviceRules, StepError> {
-    Ok(DeviceRules::from_spec(&built.device_rules).map_err(SpecError::from)?)
-}
-
-/// Returns the filter a container asks for; `None`: none.
-pub(crate) fn filter(
-    services: &Services,
-    spec: &ContainerSpec,
-    capabilities: u64,
-) -> Result<Option<Bpf>, StepError> {
-    let profile = match &spec.seccomp {
-        SeccompSpec::Unconfined => return Ok(None),
-        SeccompSpec::Default => Profile::default_profile(),
-        SeccompSpec::Profile(json) => {
-            Profile::from_json(json.as_bytes()).map_err(SpecError::from)?
-        }
-    };
-    if spec.switches.privileged {
-        return Ok(None);
-    }
-    let capabilities = Capabilities::from_bits(capabilities);
-    Ok(Some(services.seccomp.get(&profile, capabilities)?))
 }

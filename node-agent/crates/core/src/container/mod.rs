@@ -11,6 +11,7 @@ pub mod logs;
 pub(crate) mod plan;
 pub(crate) mod remove;
 mod request_error;
+pub(crate) mod set_up;
 pub mod spec;
 pub mod state;
 pub(crate) mod update;

@@ -15,7 +15,7 @@ use agent_types::{ContainerId, ExecId};
 
 pub use error::ExecError;
 
-use crate::container::create::filter;
+use crate::container::set_up::filter;
 use crate::container::spec::{ContainerRecord, ContainerSpec};
 use crate::sandbox::Live;
 use crate::services::Services;

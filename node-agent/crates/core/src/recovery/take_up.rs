@@ -8,8 +8,9 @@ use agent_types::Owner;
 use super::Recovered;
 use super::classify::{self, Survivor};
 use super::records::{Known, KnownContainer};
-use crate::container::create::template;
 use crate::container::remove as container_remove;
+use crate::container::set_up::template;
+use crate::container::state::ContainerState;
 use crate::node::Node;
 use crate::sandbox::actor::message::{Command, Message};
 use crate::sandbox::actor::{self, Adopted, Beginning};
@@ -144,8 +145,13 @@ async fn resume(node: &Node, known: Known, shim: Shim, ready: Ready, events: Eve
             .containers
             .iter()
             .find(|report| report.id == container.record.id);
-        let Some(state) = &container.state else {
-            // Its creation was cut short; nobody was ever told its id.
+        let owner = known.record.spec.owner;
+        let state = container.state.as_ref().filter(|state| {
+            report.is_some() || owner == Owner::Local || state.state != ContainerState::Created
+        });
+        let Some(state) = state else {
+            // Its creation or its removal was cut short; nobody was ever told its id, or
+            // somebody wants it gone.
             drop_container(services, &known.record, &container, Some(&live)).await;
             continue;
         };

@@ -225,7 +225,8 @@ async fn start_shim(
         launch.pid = shared_pid(services, cgroup).await?;
         services.launcher.launch(&launch).await
     } else {
-        let (cgroup, launched) = tokio::join!(cgroup, services.launcher.launch(&launch));
+        // The launcher is asked first: its part takes longer, and goes on without this thread.
+        let (launched, cgroup) = tokio::join!(services.launcher.launch(&launch), cgroup);
         if let Ok((shim, _)) = &launched {
             owned.shim = Some(shim.clone());
         }

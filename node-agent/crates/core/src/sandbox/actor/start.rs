@@ -9,8 +9,9 @@ use agent_types::ContainerId;
 use super::Actor;
 use super::message::{Done, Reply, StartedLocal};
 use super::slot::{Busy, PendingAttach, answer};
+use crate::container::create::Made;
 use crate::container::state::{ContainerEvent, ContainerState, Exit, ExitReason};
-use crate::container::{AttachError, CreateError, StartError, create};
+use crate::container::{AttachError, CreateError, StartError, set_up};
 use crate::event::Action;
 use crate::sandbox::create::{Joined, Live, bring_up};
 use crate::sandbox::error::RunError;
@@ -336,9 +337,9 @@ impl LocalStart {
         &self,
         live: &Live,
         attaches: Vec<PendingAttach>,
-    ) -> Result<(create::Made, SystemTime), StartError> {
+    ) -> Result<(Made, SystemTime), StartError> {
         let id = &self.record.id;
-        let made = create::set_up(&self.services, &self.sandbox, live, &self.record)
+        let made = set_up::set_up(&self.services, &self.sandbox, live, &self.record)
             .await
             .map_err(|source| CreateError::Step {
                 id: id.clone(),

@@ -1,0 +1,253 @@
+//! Setting a container up: everything up to its program's first instruction.
+
+use std::sync::Arc;
+
+use agent_cgroup::DeviceRules;
+use agent_seccomp::{Bpf, Capabilities, Profile};
+use agent_shim_client::{
+    CgroupDirectories, ContainerPid, ContainerStdio, CreateContainer, Log, Root, Rotation, Stdin,
+    TerminalSize, User, VolumeMount,
+};
+use agent_types::{Owner, SnapshotKey};
+
+use super::create::{Made, log_directory};
+use super::error::{SpecError, StepError};
+use super::plan::{Found, pid_scope, plan};
+use super::spec::{ContainerRecord, ContainerSpec, ContainerUser, SeccompSpec};
+use super::{devices, log, volumes};
+use crate::exec::Template;
+use crate::sandbox::Live;
+use crate::sandbox::spec::{NamespaceScope, SandboxRecord};
+use crate::services::{Services, blocking};
+
+/// Makes cgroup, writable layer, log and specification, and has the shim set the process up.
+pub(crate) async fn set_up(
+    services: &Arc<Services>,
+    sandbox: &Arc<SandboxRecord>,
+    live: &Live,
+    record: &Arc<ContainerRecord>,
+) -> Result<Made, StepError> {
+    unpack_again(services, record).await?;
+    let planned = Planned::find(services, sandbox, record).await?;
+    let _admitted = services.starts.acquire().await;
+    let request = planned.make(services, sandbox, record).await?;
+    request.set_up(live, record).await
+}
+
+/// Makes layers whole that a power cut has cost since the container was created.
+async fn unpack_again(services: &Services, record: &ContainerRecord) -> Result<(), StepError> {
+    let is_there = |chain| services.snapshots.contains(chain);
+    if !record.chain.as_ref().is_none_or(is_there) {
+        let unpacked = services.images.ensure_unpacked(&record.image).await;
+        unpacked.map_err(|source| StepError::Layers(Box::new(source)))?;
+    }
+    Ok(())
+}
+
+/// All that can be known of a container before anything of it is made.
+pub(super) struct Planned {
+    /// The process, and what it is set up with.
+    built: agent_oci::Built,
+    spec: Vec<u8>,
+    mounts: Vec<VolumeMount>,
+    log: Option<Log>,
+    seccomp: Vec<u8>,
+    rules: DeviceRules,
+}
+
+/// What the shim is asked for, everything it needs having been made.
+pub(super) struct Request {
+    create: CreateContainer,
+    template: Template,
+}
+
+impl Planned {
+    pub(super) async fn find(
+        services: &Arc<Services>,
+        sandbox: &Arc<SandboxRecord>,
+        record: &Arc<ContainerRecord>,
+    ) -> Result<Self, StepError> {
+        let (services, sandbox) = (Arc::clone(services), Arc::clone(sandbox));
+        let record = Arc::clone(record);
+        blocking(move || Self::find_blocking(&services, &sandbox, &record)).await?
+    }
+
+    fn find_blocking(
+        services: &Services,
+        sandbox: &SandboxRecord,
+        record: &ContainerRecord,
+    ) -> Result<Self, StepError> {
+        let spec = &record.spec;
+        let mounts = volumes::take(record)?;
+        let built = build(services, sandbox, record)?;
+        let log = match spec.log.path.as_str() {
+            "" => None,
+            path => {
+                let place = log::open(&log_directory(services, sandbox), path)?;
+                Some(Log {
+                    directory: place.directory,
+                    file_name: place.file_name,
+                    rotation: (spec.log.max_bytes > 0).then_some(Rotation {
+                        max_size: spec.log.max_bytes,
+                        max_files: spec.log.max_files,
+                    }),
+                })
+            }
+        };
+        let seccomp = filter(services, spec, built.capabilities)?;
+        Ok(Self {
+            spec: serde_json::to_vec(&built.spec)?,
+            rules: device_rules(&built)?,
+            seccomp: seccomp.map(|bpf| bpf.to_vec()).unwrap_or_default(),
+            mounts,
+            log,
+            built,
+        })
+    }
+
+    /// Makes cgroup and writable layer, side by side.
+    pub(super) async fn make(
+        self,
+        services: &Arc<Services>,
+        sandbox: &SandboxRecord,
+        record: &Arc<ContainerRecord>,
+    ) -> Result<Request, StepError> {
+        let layer = {
+            let (services, record) = (Arc::clone(services), Arc::clone(record));
+            blocking(move || {
+                let key = SnapshotKey::from(&record.id);
+                services.snapshots.prepare(&key, record.chain.as_ref())
+            })
+        };
+        let cgroup = {
+            let (services, record) = (Arc::clone(services), Arc::clone(record));
+            let rules = self.rules;
+            blocking(move || -> Result<_, StepError> {
+                let limits = &record.spec.limits;
+                let cgroup = services.cgroups.create(&record.cgroup, limits, &rules)?;
+                Ok(cgroup.attach_directories()?)
+            })
+        };
+        let (layer, directories) = tokio::join!(layer, cgroup);
+        let (layer, directories) = (layer??, directories??);
+        let spec = &record.spec;
+        let create = CreateContainer {
+            id: record.id.clone(),
+            spec: self.spec,
+            root: Root {
+                base: layer.base,
+                lower: layer.lower,
+                upper: Some(layer.upper.into()),
+                work: Some(layer.work.into()),
+                volatile: sandbox.spec.owner == Owner::Cri,
+            },
+            user: User {
+                text: self.built.user.clone(),
+                supplemental_groups: spec.supplemental_groups.clone(),
+                strict_groups: spec.switches.strict_groups,
+            },
+            seccomp: self.seccomp,
+            mounts: self.mounts,
+            log: self.log,
+            stdio: stdio(spec),
+            pid: match pid_scope(&sandbox.spec, spec) {
+                NamespaceScope::Container => ContainerPid::Own,
+                NamespaceScope::Sandbox => ContainerPid::Sandbox,
+                NamespaceScope::Host => ContainerPid::Host,
+            },
+            cgroup: CgroupDirectories {
+                version: services.cgroups.version().number(),
+                directories,
+            },
+        };
+        Ok(Request {
+            create,
+            template: Template::new(&self.built, spec),
+        })
+    }
+}
+
+impl Request {
+    /// Has the shim set the process up.
+    pub(super) async fn set_up(
+        self,
+        live: &Live,
+        record: &Arc<ContainerRecord>,
+    ) -> Result<Made, StepError> {
+        let created = live.shim.create_container(self.create).await?;
+        Ok(Made {
+            record: Arc::clone(record),
+            pid: created.pid,
+            user: Some(ContainerUser {
+                uid: created.uid,
+                gid: created.gid,
+                groups: created.groups,
+            }),
+            template: Some(Arc::new(self.template)),
+            image: None,
+        })
+    }
+}
+
+fn stdio(spec: &ContainerSpec) -> ContainerStdio {
+    let switches = spec.switches;
+    if switches.terminal {
+        let (rows, columns) = spec.terminal_size.unwrap_or_default();
+        return ContainerStdio::Terminal(TerminalSize { rows, columns });
+    }
+    let stdin = match (switches.stdin, switches.stdin_once) {
+        (false, _) => Stdin::None,
+        (true, false) => Stdin::Open,
+        (true, true) => Stdin::Once,
+    };
+    ContainerStdio::Pipes { stdin }
+}
+
+pub(super) fn build(
+    services: &Services,
+    sandbox: &SandboxRecord,
+    record: &ContainerRecord,
+) -> Result<agent_oci::Built, SpecError> {
+    let found = Found {
+        devices: devices::find(&record.spec)?,
+        last_capability: services.last_capability,
+        masked_paths: services.masked_paths.clone(),
+    };
+    let directory = services.paths().sandbox(&sandbox.id);
+    Ok(agent_oci::build(&plan(sandbox, record, &directory, found))?)
+}
+
+/// Returns the template for processes run in a container that was found running.
+pub(crate) fn template(
+    services: &Services,
+    sandbox: &SandboxRecord,
+    record: &ContainerRecord,
+) -> Result<Template, SpecError> {
+    let built = build(services, sandbox, record)?;
+    Ok(Template::new(&built, &record.spec))
+}
+
+/// Returns the cgroup's device rules, as the specification lists them.
+fn device_rules(built: &agent_oci::Built) -> Result<DeviceRules, StepError> {
+    Ok(DeviceRules::from_spec(&built.device_rules).map_err(SpecError::from)?)
+}
+
+/// Returns the filter a container asks for; `None`: none.
+pub(crate) fn filter(
+    services: &Services,
+    spec: &ContainerSpec,
+    capabilities: u64,
+) -> Result<Option<Bpf>, StepError> {
+    let profile = match &spec.seccomp {
+        SeccompSpec::Unconfined => return Ok(None),
+        SeccompSpec::Default => Profile::default_profile(),
+        SeccompSpec::Profile(json) => {
+            Profile::from_json(json.as_bytes()).map_err(SpecError::from)?
+        }
+    };
+    if spec.switches.privileged {
+        return Ok(None);
+    }
+    let capabilities = Capabilities::from_bits(capabilities);
+    Ok(Some(services.seccomp.get(&profile, capabilities)?))
+}
