@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use agent_sys::rootdir::RootDir;
 use agent_types::SnapshotKey;
-use rustix::fs::{IFlags, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::chain::ChainId;
@@ -89,7 +89,10 @@ fn open_directories(dir: &Path, boot_id: &str) -> Result<Inner, OpenError> {
     rustix::fs::fchmod(&root, Mode::RWXU).map_err(|errno| failed(errno.into()))?;
     let child = |name: &str| open_child(root.as_fd(), name).map_err(failed);
     let (layers, records, staging) = (child("l")?, child("i")?, child("staging")?);
-    spread(&staging);
+    let writable = child("c")?;
+    for directory in [&staging, &writable] {
+        agent_sys::spread::subdirectories(directory.as_fd());
+    }
     // The empty layer has the permissions of a root directory.
     let empty = open_child(layers.as_fd(), "0").map_err(failed)?;
     let open = Mode::from_raw_mode(0o755);
@@ -97,7 +100,7 @@ fn open_directories(dir: &Path, boot_id: &str) -> Result<Inner, OpenError> {
     Ok(Inner {
         boot_id: boot_id.to_owned(),
         umask: umask().map_err(failed)?,
-        writable: child("c")?,
+        writable,
         staging,
         points: child("m")?,
         trash: Trash::new(child("trash")?).map_err(failed)?,
@@ -117,17 +120,6 @@ fn open_child(parent: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(rustix::fs::openat(parent, name, flags, Mode::empty())?)
-}
-
-/// Asks ext4 to put each layer in a part of the disk of its own, as it does with home directories.
-/// Without a journal ext4 searches for an inode past all those deleted in the last minutes, ten
-/// times slower than unpacking itself; elsewhere it is no loss. Other file systems decline.
-fn spread(dir: &OwnedFd) {
-    let set = rustix::fs::ioctl_getflags(dir)
-        .and_then(|flags| rustix::fs::ioctl_setflags(dir, flags | IFlags::TOPDIR));
-    if let Err(errno) = set {
-        tracing::debug!(error = %errno, "layers are not spread over the disk");
-    }
 }
 
 /// Returns a word that no earlier run used: ext4 chooses the part of the disk by a directory's name.

@@ -15,3 +15,4 @@ pub mod procfs;
 pub mod rootdir;
 pub mod signal;
 pub mod slim;
+pub mod spread;
