@@ -19,7 +19,7 @@ use super::state::ContainerState;
 use super::{log, remove};
 use crate::exec::Template;
 use crate::image::{HeldImage, ImageRecord};
-use crate::sandbox::spec::SandboxRecord;
+use crate::sandbox::spec::{NamespaceScope, SandboxRecord};
 use crate::sandbox::{Live, create::durability};
 use crate::services::{Services, blocking};
 use crate::time::Timestamp;

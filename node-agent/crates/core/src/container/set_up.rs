@@ -144,6 +144,7 @@ impl Planned {
             user: User {
                 text: self.built.user.clone(),
                 supplemental_groups: spec.supplemental_groups.clone(),
+                group_names: spec.group_names.clone(),
                 strict_groups: spec.switches.strict_groups,
             },
             seccomp: self.seccomp,
