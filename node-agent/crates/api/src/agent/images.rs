@@ -38,7 +38,10 @@ fn line(status: &PullStatus) -> Option<String> {
 fn size(bytes: u64) -> String {
     match bytes {
         0..100_000 => format!("{bytes} bytes"),
-        _ => format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10),
+        100_000..1_000_000_000 => {
+            format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10)
+        }
+        _ => format!("{}.{} GB", bytes / 1_000_000_000, bytes / 100_000_000 % 10),
     }
 }
 
@@ -200,5 +203,18 @@ impl Images for Agent {
         let tagged = tagged.map_err(|error| status::of(&error))?;
         self.tell_image(Action::Tag, target.to_string(), &tagged.id);
         Ok(Response::new(agent::TagImageResponse {}))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_fetched_is_said_in_words() {
+        let said = |layers, bytes| line(&PullStatus::Fetching { layers, bytes }).unwrap();
+        assert_eq!(said(1, 5), "Fetching 1 layer, 5 bytes");
+        assert_eq!(said(1, 1_088_059), "Fetching 1 layer, 1.0 MB");
+        assert_eq!(said(5, 2_150_000_000), "Fetching 5 layers, 2.1 GB");
     }
 }
