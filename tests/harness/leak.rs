@@ -88,6 +88,7 @@ impl Scope {
         for helper in self.helpers()? {
             end(helper.pid);
         }
+        self.unpin();
         for directory in cgroups(&self.names) {
             members(&directory).into_iter().for_each(end);
         }
@@ -114,6 +115,20 @@ impl Scope {
             )?;
         }
         Ok(())
+    }
+
+    /// Lets network namespaces go that are pinned below the directory.
+    fn unpin(&self) {
+        let needle = self.directory.join("state/netns");
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        let points = mounts.lines().filter_map(|line| line.split(' ').nth(1));
+        for point in points
+            .map(Path::new)
+            .filter(|point| point.starts_with(&needle))
+        {
+            // Somebody else may have been faster.
+            let _ = nix::mount::umount2(point, nix::mount::MntFlags::MNT_DETACH);
+        }
     }
 
     /// Returns the mounts below the directory in any mount namespace, without their ids.
