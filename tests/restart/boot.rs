@@ -87,6 +87,35 @@ async fn after_a_reboot(state_too: bool) -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_power_cut_leaves_what_is_a_persons() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let id = directory.path().join("boot_id");
+    let mut node = node(&id).await?;
+    let line = "test -e /kept || touch /kept; exec pause";
+    let image = node.image.clone();
+    let ctl = node.ctl()?;
+    ctl.ok(&["run", "-d", "--name", "mine", &image, "sh", "-c", line])?;
+    ctl.ok(&["create", "--name", "made", &image, "sh", "-c", line])?;
+    let sandbox = node.sandbox("one").await?;
+    node.run(&sandbox, "main", &["/bin/pause"]).await?;
+    reboot(&mut node, &id, true)?;
+    // What is never synced is torn.
+    std::fs::write(node.agent.root().join("records.redb"), "torn")?;
+    node.agent.spawn_again()?;
+    node.agent.serving().await?;
+    node.cri = node.agent.cri().await?;
+    let ctl = node.ctl()?;
+    ctl.ok(&["start", "mine", "made"])?;
+    for name in ["mine", "made"] {
+        assert_eq!(ctl.ok(&["exec", name, "ls", "/kept"])?, "/kept");
+    }
+    ctl.ok(&["rm", "-f", "mine", "made"])?;
+    // A kubelet's sandbox is gone with its record, and its name is free.
+    node.sandbox("one").await?;
+    node.finish().await
+}
+
+#[tokio::test]
 async fn after_a_reboot_sandboxes_are_not_ready_and_can_be_removed() -> Result<()> {
     Box::pin(after_a_reboot(false)).await
 }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod boot;
+mod local_sweep;
 mod running;
 mod shim;
 mod shim_sweep;

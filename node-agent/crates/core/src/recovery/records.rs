@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use agent_store::{Durability, Loaded, Record};
-use agent_types::{ContainerId, SandboxId};
+use agent_types::{ContainerId, Owner, SandboxId};
 use serde::{Deserialize, Serialize};
 
 use super::RecoverError;
 use crate::container::spec::{ContainerRecord, ContainerStateRecord};
+use crate::container::state::ContainerState;
 use crate::node::pod_ranges;
 use crate::sandbox::spec::{SandboxRecord, SandboxStateRecord};
 use crate::services::{Services, blocking};
@@ -44,19 +45,34 @@ pub(super) async fn load(
 ) -> Result<(Vec<Known>, bool), RecoverError> {
     let services = Arc::clone(services);
     blocking(move || {
-        let known = read(&services)?;
+        let mut known = read(&services)?;
         pod_ranges::load(&services)?;
         let before = services.store.load_all::<BootRecord>()?;
         let rebooted = before
             .records
             .first()
             .is_none_or(|(_, record)| record.boot_id != boot_id);
+        if rebooted {
+            known.iter_mut().for_each(keep_a_persons);
+        }
         services
             .store
             .save_blocking(Durability::Unsynced, "boot", &BootRecord { boot_id })?;
         Ok((known, rebooted))
     })
     .await?
+}
+
+/// States are not synced: after a power cut a person's container may have none, and is whole.
+fn keep_a_persons(known: &mut Known) {
+    if known.record.spec.owner == Owner::Local {
+        for container in &mut known.containers {
+            container.state.get_or_insert(ContainerStateRecord {
+                state: ContainerState::Created,
+                user: None,
+            });
+        }
+    }
 }
 
 fn read(services: &Services) -> Result<Vec<Known>, RecoverError> {

@@ -52,11 +52,15 @@ pub(super) async fn look(services: &Services, known: Known, rebooted: bool) -> F
 pub(super) async fn take_up(node: &Node, found: Found, rebooted: bool, recovered: &mut Recovered) {
     let Found { known, shim } = found;
     let owner = known.record.spec.owner;
-    let half_made = known
-        .state
-        .as_ref()
-        .is_none_or(|state| state.phase == SandboxPhase::Creating);
-    if half_made && owner == Owner::Cri {
+    let half_made = match owner {
+        Owner::Cri => known
+            .state
+            .as_ref()
+            .is_none_or(|state| state.phase == SandboxPhase::Creating),
+        // It has one container, made with it and removed before it.
+        Owner::Local => known.containers.iter().all(|one| one.state.is_none()),
+    };
+    if half_made {
         if known
             .state
             .as_ref()
@@ -84,6 +88,9 @@ pub(super) async fn take_up(node: &Node, found: Found, rebooted: bool, recovered
 /// Undoes a sandbox whose making was cut short; nobody was ever told its id.
 async fn undo(node: &Node, known: Known) {
     let services = &node.services;
+    for container in &known.containers {
+        drop_container(services, &known.record, container, None).await;
+    }
     let owned = known.state.map(Owned::from).unwrap_or_default();
     if let Err(Incomplete { failures, left }) = tear_down(services, &known.record, owned).await {
         for failure in failures {
