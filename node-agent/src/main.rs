@@ -9,6 +9,7 @@ mod host;
 mod records;
 mod signals;
 mod socket;
+mod streams;
 mod wiring;
 
 use std::process::ExitCode;

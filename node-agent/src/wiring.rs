@@ -22,11 +22,13 @@ use sd_notify::NotifyState;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::UnixListenerStream;
+use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 use crate::config::Config;
 use crate::records::{NetworkLedger, StoredImages};
 use crate::socket::{self, Bound};
+use crate::streams::NodeStreams;
 use crate::{host, signals};
 
 /// How long an agent that is ending may hold the records.
@@ -49,7 +51,8 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
         .iter()
         .map(|path| socket::bind(path, config.socket_group.as_deref()))
         .collect::<Result<_, _>>()?;
-    let identity = identity(&config);
+    let streaming = agent_streaming::server::bind(config.streaming.clone()).await?;
+    let identity = identity(&config, streaming.base_url());
     let cgroups = CgroupTree::open(agent_cgroup::Config::with_parent(
         config.cgroup_parent.clone(),
     ))?;
@@ -61,8 +64,13 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     announce(&recovered);
     servers.open().await;
     let housekeeping = tokio::spawn(gc::run(node.clone()));
+    let stop_streams = CancellationToken::new();
+    let backend = Arc::new(NodeStreams(node.clone()));
+    let streams = tokio::spawn(streaming.serve(backend, stop_streams.clone()));
     let result = servers.run().await;
+    stop_streams.cancel();
     housekeeping.abort();
+    streams.abort();
     gc::last(&node, DRAIN).await;
     if node.is_idle() {
         take_network_down(store).await;
@@ -103,7 +111,7 @@ fn announce(recovered: &Recovered) {
     );
 }
 
-fn identity(config: &Config) -> Identity {
+fn identity(config: &Config, streams: String) -> Identity {
     let uname = rustix::system::uname();
     let subnets = [
         config.network.ipv4_subnet.map(|subnet| subnet.to_string()),
@@ -119,6 +127,7 @@ fn identity(config: &Config) -> Identity {
         os: host::operating_system(),
         bridge: config.network.bridge.clone(),
         subnets: subnets.into_iter().flatten().collect(),
+        streams,
     }
 }
 

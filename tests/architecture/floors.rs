@@ -27,7 +27,7 @@ const FLOORS: &[(u8, &[&str])] = &[
         ],
     ),
     (3, &["agent-core"]),
-    (4, &["agent-api", "shim"]),
+    (4, &["agent-api", "agent-streaming", "shim"]),
     (5, &["node-agent", "ctl"]),
     (6, &["system-tests"]),
     (7, &["bench"]),

@@ -12,7 +12,7 @@ use agent_core::services::Settings;
 use anyhow::Context;
 
 use crate::cli::Cli;
-use parts::{cni, cri_network, log, network, registry, settings};
+use parts::{cni, cri_network, log, network, registry, settings, streaming};
 use raw::RawConfig;
 
 /// Everything the node was told to be.
@@ -29,6 +29,7 @@ pub(crate) struct Config {
     pub(crate) cni: agent_cni::Config,
     pub(crate) registry: agent_registry::Config,
     pub(crate) images: ImagesConfig,
+    pub(crate) streaming: agent_streaming::Config,
 }
 
 /// Everything that is wrong with a configuration.
@@ -106,6 +107,7 @@ fn check(raw: RawConfig) -> anyhow::Result<Config> {
     let cni = cni(&raw, &mut problems);
     let registry = registry(&raw.images, &mut problems);
     let log = log(&raw.log, &mut problems);
+    let streaming = streaming(&raw.streaming, &mut problems);
     if raw.images.concurrent_downloads == 0 {
         problems.push("images.concurrent_downloads: must be at least 1".to_owned());
     }
@@ -121,6 +123,7 @@ fn check(raw: RawConfig) -> anyhow::Result<Config> {
             network,
             cni,
             registry,
+            streaming,
             images: ImagesConfig {
                 layers_at_once: raw.images.concurrent_downloads,
                 layer_bytes: raw.images.max_layer_bytes,

@@ -122,3 +122,32 @@ pub(super) fn settings(raw: &RawConfig, cri_network: CriNetwork) -> Settings {
         cri_network,
     }
 }
+
+pub(super) fn streaming(
+    raw: &raw::Streaming,
+    problems: &mut Vec<String>,
+) -> agent_streaming::Config {
+    let seconds = |name: &str, seconds: u64, problems: &mut Vec<String>| {
+        if seconds == 0 {
+            problems.push(format!("streaming.{name}: must be at least 1"));
+        }
+        Duration::from_secs(seconds)
+    };
+    let mut config = agent_streaming::Config {
+        idle_timeout: seconds("idle_timeout_seconds", raw.idle_timeout_seconds, problems),
+        stream_timeout: seconds(
+            "stream_timeout_seconds",
+            raw.stream_timeout_seconds,
+            problems,
+        ),
+        max_clients: raw.max_clients,
+        ..agent_streaming::Config::default()
+    };
+    if raw.max_clients == 0 {
+        problems.push("streaming.max_clients: must be at least 1".to_owned());
+    }
+    if let Some(listen) = keep("streaming.listen", raw.listen.parse(), problems) {
+        config.listen = listen;
+    }
+    config
+}

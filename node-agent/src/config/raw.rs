@@ -23,6 +23,7 @@ pub(super) struct RawConfig {
     pub(super) cni: Cni,
     pub(super) images: Images,
     pub(super) containers: Containers,
+    pub(super) streaming: Streaming,
 }
 
 impl Default for RawConfig {
@@ -40,6 +41,7 @@ impl Default for RawConfig {
             cni: Cni::default(),
             images: Images::default(),
             containers: Containers::default(),
+            streaming: Streaming::default(),
         }
     }
 }
@@ -155,6 +157,26 @@ impl Default for Containers {
             log_max_bytes: 10 << 20,
             log_max_files: 3,
             shm_bytes: 64 << 20,
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Streaming {
+    pub(super) listen: String,
+    pub(super) idle_timeout_seconds: u64,
+    pub(super) stream_timeout_seconds: u64,
+    pub(super) max_clients: usize,
+}
+
+impl Default for Streaming {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:0".to_owned(),
+            idle_timeout_seconds: 4 * 3600,
+            stream_timeout_seconds: 30,
+            max_clients: 1000,
         }
     }
 }

@@ -43,6 +43,8 @@ pub struct Identity {
     pub bridge: String,
     /// Subnets of the built-in network.
     pub subnets: Vec<String>,
+    /// Start of every URL of a stream.
+    pub streams: String,
 }
 
 pub use tonic_health::ServingStatus;

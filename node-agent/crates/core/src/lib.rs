@@ -16,4 +16,5 @@ pub mod recovery;
 pub mod sandbox;
 pub mod services;
 mod shim;
+pub mod ticket;
 pub mod time;

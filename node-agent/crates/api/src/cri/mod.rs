@@ -6,6 +6,7 @@ mod container;
 mod image;
 mod runtime;
 mod sandbox;
+mod stream;
 
 use agent_core::node::Node;
 use agent_types::{Classify, ErrorKind, Owner};

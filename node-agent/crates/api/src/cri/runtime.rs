@@ -189,19 +189,19 @@ impl RuntimeService for Cri {
             .map(Response::new)
     }
 
-    async fn exec(&self, _request: Request<cri::ExecRequest>) -> Answer<cri::ExecResponse> {
-        Err(later("Exec"))
+    async fn exec(&self, request: Request<cri::ExecRequest>) -> Answer<cri::ExecResponse> {
+        self.exec_url(request.into_inner()).map(Response::new)
     }
 
-    async fn attach(&self, _request: Request<cri::AttachRequest>) -> Answer<cri::AttachResponse> {
-        Err(later("Attach"))
+    async fn attach(&self, request: Request<cri::AttachRequest>) -> Answer<cri::AttachResponse> {
+        self.attach_url(request.get_ref()).map(Response::new)
     }
 
     async fn port_forward(
         &self,
-        _request: Request<cri::PortForwardRequest>,
+        request: Request<cri::PortForwardRequest>,
     ) -> Answer<cri::PortForwardResponse> {
-        Err(later("PortForward"))
+        self.port_forward_url(request.get_ref()).map(Response::new)
     }
 
     async fn container_stats(

@@ -317,7 +317,7 @@ impl Node {
             .map_err(|source| ResizeError::Shim { id, source })
     }
 
-    fn target(&self, owner: Owner, id: &str) -> Result<Target, ExecError> {
+    pub(super) fn target(&self, owner: Owner, id: &str) -> Result<Target, ExecError> {
         let seen = self.container(owner, id).map_err(|error| match error {
             StopError::Ambiguous { id } => ExecError::Ambiguous { id },
             _ => ExecError::NotFound { id: id.to_owned() },

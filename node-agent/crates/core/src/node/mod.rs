@@ -11,6 +11,7 @@ mod network;
 pub(crate) mod pod_ranges;
 mod sandboxes;
 mod stats;
+mod streams;
 
 use std::sync::Arc;
 
@@ -20,18 +21,21 @@ use self::index::Index;
 use crate::image::Images;
 use crate::sandbox::state::SandboxPhase;
 use crate::services::Services;
+use crate::ticket::Tickets;
 
 pub use containers::{Attaching, Seen};
 pub use local::{LocalError, LocalSpec};
 pub use network::NetworkCondition;
 pub use pod_ranges::PodRangesError;
 pub use stats::{ContainerStats, StatsError};
+pub use streams::ForwardError;
 
 /// Every verb of the node.
 #[derive(Debug, Clone)]
 pub struct Node {
     pub(crate) services: Arc<Services>,
     pub(crate) index: Arc<Index>,
+    pub(crate) tickets: Arc<Tickets>,
 }
 
 impl Node {
@@ -41,6 +45,7 @@ impl Node {
         Self {
             services,
             index: Arc::new(Index::default()),
+            tickets: Arc::default(),
         }
     }
 
