@@ -155,8 +155,6 @@ impl<B: Backend> Server<B> {
             .timer(TokioTimer::new())
             .header_read_timeout(REQUEST)
             .max_buf_size(MAX_HEAD)
-            // One request a connection: a ticket is for one.
-            .keep_alive(false)
             .serve_connection(TokioIo::new(client), service)
             .with_upgrades();
         tokio::select! {

@@ -84,6 +84,10 @@ fn target(path: &str) -> Option<(Kind, &str)> {
 fn plain(status: StatusCode, text: &str) -> Answer {
     let mut answer = Response::new(Full::from(format!("{text}\n")));
     *answer.status_mut() = status;
+    // A ticket is for one request; whoever was refused asks for another.
+    answer
+        .headers_mut()
+        .insert(CONNECTION, HeaderValue::from_static("close"));
     answer
 }
 

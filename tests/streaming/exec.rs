@@ -1,0 +1,1 @@
+//! Exec over a WebSocket, by a client that is not `kubectl`.
