@@ -55,13 +55,11 @@ impl Drop for Forward {
 }
 
 /// Serves connections that read to the end of what the client sends, then answer.
-fn server(listen: &str) -> String {
-    format!("mkdir -p /tmp; nc -lk {listen} -p 8080 -e /bin/sh -c 'wc -c'")
-}
+const SERVER: &str = "exec nc -ll -p 8080 -e wc -c";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_connections_at_once_end_on_both_sides() -> Result<()> {
-    let setting = Setting::start(&["/bin/sh", "-c", &server("-s 127.0.0.1")]).await?;
+    let setting = Setting::start(&["/bin/sh", "-c", SERVER]).await?;
     for sockets in [false, true] {
         let forward = Forward::start(&setting, sockets, 8080)?;
         wait::until("the server listens", || {
@@ -89,10 +87,12 @@ async fn many_connections_at_once_end_on_both_sides() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_on_ipv6_loopback_is_reached() -> Result<()> {
-    let setting = Setting::start(&["/bin/sh", "-c", &server("-s ::1")]).await?;
+    let line = "echo page > /page; exec httpd -f -p [::1]:8080 -h /";
+    let setting = Setting::start(&["/bin/sh", "-c", line]).await?;
     let forward = Forward::start(&setting, false, 8080)?;
-    wait::until("the server listens", || {
-        Ok((forward.ask(b"12345")? == b"5\n").then_some(()))
+    wait::until("the server answers", || {
+        let answer = forward.ask(b"GET /page HTTP/1.0\r\n\r\n")?;
+        Ok(answer.ends_with(b"page\n").then_some(()))
     })?;
     drop(forward);
     setting.finish().await

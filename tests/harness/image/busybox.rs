@@ -38,7 +38,7 @@ pub fn busybox_layer() -> Result<LayerBuilder> {
 const APPLETS: &str = "sh ash cat echo true false sleep ls ps id env mount umount df du wc head tail grep sed awk \
     nc wget httpd ip ifconfig ping hostname stat touch mkdir rmdir rm mv cp ln chmod chown mknod dd kill test sync \
     sysctl dmesg find sort uniq tr cut date seq yes printf readlink tee xargs nslookup stty tty pwd vi top uname \
-    setsid timeout unshare nsenter getopt expr od hexdump md5sum sha256sum base64 chroot nproc free time mkfifo trap";
+    setsid timeout unshare nsenter getopt expr od hexdump md5sum sha256sum base64 chroot nproc free time mkfifo trap tar";
 
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n\
     user:x:1000:1000:A user:/home:/bin/sh\n";

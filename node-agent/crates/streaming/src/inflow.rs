@@ -73,6 +73,12 @@ impl Feed {
         0
     }
 
+    /// Returns whether bytes fit without waiting.
+    pub(crate) fn fits(&self, count: usize) -> bool {
+        let state = self.0.lock();
+        state.unread || state.ended || state.bytes.len() + count <= self.0.capacity
+    }
+
     /// Says that nothing more will come; what is there is still read.
     pub(crate) fn end(&self) {
         self.0.lock().ended = true;

@@ -130,6 +130,12 @@ impl Reading {
         while left > 0 {
             self.fill(1).await?;
             let count = left.min(self.buffer.len());
+            if feed.as_ref().is_some_and(|feed| !feed.fits(count)) {
+                // It has sent more than it was let: windows are nothing to it. Its answer to our
+                // question may be stuck behind these very bytes.
+                self.shared.lock().windows.ignores();
+                self.shared.wake();
+            }
             let dropped = match &feed {
                 None => count,
                 Some(feed) => tokio::select! {

@@ -324,6 +324,47 @@ async fn leaving_is_heard_behind_a_full_stream() {
     drop(stream);
 }
 
+#[tokio::test]
+async fn a_client_without_windows_that_sends_before_it_answers_gets_everything() {
+    let (mut client, mut connection) = connected(2).await;
+    let number = client.open("stdin").await;
+    let mut stream = connection.accept().await.unwrap();
+    let outlet = Outlet::Spdy(stream.outflow);
+    // A process that copies: it reads no more than it can write.
+    tokio::spawn(async move {
+        while let Some(bytes) = stream.inflow.next().await {
+            outlet.say(&bytes).await.unwrap();
+        }
+        outlet.finish().await.unwrap();
+    });
+    let (mut reader, mut writer) = client.socket.into_split();
+    tokio::spawn(async move {
+        let head = frame::data(number, FIN, 4 << 20);
+        writer.write_all(&head).await.unwrap();
+        writer.write_all(&vec![1; 4 << 20]).await.unwrap();
+        // Nothing else is ever sent: no answer to a ping, no window.
+        std::future::pending::<()>().await;
+    });
+    let mut count = 0;
+    loop {
+        let mut head = [0; HEAD];
+        reader.read_exact(&mut head).await.unwrap();
+        let (length, last) = match Head::parse(head).unwrap() {
+            Head::Data { length, flags, .. } => {
+                count += length;
+                (length, flags & FIN != 0)
+            }
+            Head::Control { length, .. } => (length, false),
+        };
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).await.unwrap();
+        if last {
+            break;
+        }
+    }
+    assert_eq!(count, 4 << 20);
+}
+
 /// A client's first bytes, all valid.
 fn valid() -> Vec<u8> {
     let mut pack = Pack::new();

@@ -4,7 +4,8 @@
 //! has them, the first 64 KiB would be all that such a client ever gets. A client is taken for one that
 //! uses windows once it has opened one or has set their size. Where it has done neither and a
 //! window is used up, a ping goes out: when its answer comes and still no window has been opened,
-//! though everything sent was read by then, the client does without.
+//! though everything sent was read by then, the client does without. So does one that sends more than
+//! it was let itself.
 
 use std::collections::HashMap;
 
@@ -136,6 +137,13 @@ impl Windows {
             *window += change;
         }
         Ok(())
+    }
+
+    /// The client has sent more than its own windows let it.
+    pub(super) fn ignores(&mut self) {
+        if self.habit != Habit::Uses {
+            self.habit = Habit::Ignores;
+        }
     }
 
     /// The answer to the ping has come.
