@@ -175,9 +175,15 @@ async fn make(
     owned: &mut Owned,
     permit: Result<SemaphorePermit<'_>, AcquireError>,
 ) -> Result<(Live, Events), StepError> {
-    save_ledger(services, record, owned).await?;
     let directory = services.paths().sandbox(&record.id);
-    prepare_directory(&directory)?;
+    // An empty directory without a record is a stray, and removed as one.
+    let prepared = {
+        let directory = directory.clone();
+        blocking(move || prepare_directory(&directory))
+    };
+    let (saved, prepared) = tokio::join!(save_ledger(services, record, owned), prepared);
+    saved?;
+    prepared??;
 
     let launch = launch_spec(record, &directory, sysctls, &joined);
     let (shim, ready) = start_shim(services, record, launch, owned).await?;
