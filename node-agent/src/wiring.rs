@@ -74,6 +74,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     gc::last(&node, DRAIN).await;
     if node.is_idle() {
         take_network_down(store).await;
+        node.leave().await;
     }
     tracing::info!("stopped, containers go on");
     result

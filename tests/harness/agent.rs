@@ -283,10 +283,6 @@ impl Agent {
         let scope = self.scope();
         wait::until("nothing is left", || {
             let left = scope.of_sandboxes(&scope.traces()?, &Traces::new());
-            let left: Traces = left
-                .into_iter()
-                .filter(|line| !line.starts_with("cgroup "))
-                .collect();
             if left.is_empty() {
                 Ok(Some(()))
             } else {

@@ -13,7 +13,7 @@ use proto_shim::{
     Configure, FdRole, FromLauncher, LaunchRequest, MAX_MESSAGE, PROTOCOL_VERSION, from_launcher,
 };
 use rustix::io::Errno;
-use rustix::net::RecvFlags;
+use rustix::net::{RecvFlags, Shutdown};
 use tokio::process::{Child, Command};
 use tokio::sync::Mutex;
 
@@ -83,6 +83,20 @@ impl Launcher {
     /// Returns the process id of the launcher; `None` when it has died since it was needed last.
     pub async fn pid(&self) -> Option<u32> {
         self.process.lock().await.child.id()
+    }
+
+    /// Ends the launcher's process and waits until it is gone; shims go on. One that is needed
+    /// later is started again.
+    pub async fn end(&self) {
+        let mut process = self.process.lock().await;
+        // It ends when its socket does. An error means that this has happened.
+        let _ = rustix::net::shutdown(process.socket.get_ref(), Shutdown::Both);
+        if tokio::time::timeout(PATIENCE, process.child.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(pid = process.child.id(), "launcher does not end");
+        }
     }
 
     /// Launches the shim of a sandbox and waits until its namespaces stand.

@@ -23,7 +23,10 @@ fn newest() -> Value {
 
 fn check(version: SpecVersion, expected: &Expect) {
     let result = NetworkResult::parse(&newest(), SpecVersion::V0_1_0).unwrap();
-    expected.assert_eq(&result.render(version).to_string());
+    let mut rendered = result.render(version);
+    // Another crate of the same build may have turned on serde_json's order of insertion.
+    rendered.sort_all_objects();
+    expected.assert_eq(&rendered.to_string());
 }
 
 #[test]

@@ -14,13 +14,14 @@ mod stats;
 mod streams;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use agent_types::ImageId;
 
 use self::index::Index;
 use crate::image::Images;
 use crate::sandbox::state::SandboxPhase;
-use crate::services::Services;
+use crate::services::{Services, blocking};
 use crate::ticket::Tickets;
 
 pub use containers::{Attaching, Seen};
@@ -29,6 +30,10 @@ pub use network::NetworkCondition;
 pub use pod_ranges::PodRangesError;
 pub use stats::{ContainerStats, StatsError};
 pub use streams::ForwardError;
+
+/// How often, and how long apart, an agent that ends tries to remove its cgroups.
+const LEAVE_ATTEMPTS: u32 = 10;
+const LEAVE_PAUSE: Duration = Duration::from_millis(20);
 
 /// Every verb of the node.
 #[derive(Debug, Clone)]
@@ -68,6 +73,20 @@ impl Node {
             .sandboxes(None)
             .iter()
             .all(|handle| handle.view().phase == SandboxPhase::NotReady)
+    }
+
+    /// Gives back what an idle node holds of the machine for sandboxes to come: the launcher, and
+    /// the node's own cgroups where nothing lives in them. For an agent that ends.
+    pub async fn leave(&self) {
+        self.services.launcher.end().await;
+        for _ in 0..LEAVE_ATTEMPTS {
+            let cgroups = self.services.cgroups.clone();
+            if !matches!(blocking(move || cgroups.remove_parent()).await, Ok(false)) {
+                return;
+            }
+            // What the launcher had forked ahead ends a moment after it.
+            tokio::time::sleep(LEAVE_PAUSE).await;
+        }
     }
 
     /// Returns whether a container, of whatever owner, was made from an image.
