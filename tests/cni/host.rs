@@ -1,5 +1,6 @@
 //! A private host with an agent whose pods plugins join.
 
+use std::cell::Cell;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -46,6 +47,8 @@ esac
 /// The directories that plugins have to do with.
 pub(crate) struct Host {
     directory: TempDir,
+    /// How many of the script's calls the test has seen.
+    seen: Cell<usize>,
 }
 
 /// Runs a test in a network namespace of its own that plays the host.
@@ -63,7 +66,10 @@ pub(crate) fn on_host<F: Future<Output = Result<()>>>(
             .worker_threads(2)
             .enable_all()
             .build()?;
-        runtime.block_on(test(Host { directory }))
+        runtime.block_on(test(Host {
+            directory,
+            seen: Cell::new(0),
+        }))
     };
     std::thread::scope(|scope| {
         let thread = scope.spawn(work);
@@ -143,10 +149,10 @@ impl Host {
 
     /// Returns what the script was called for since the last time.
     pub(crate) fn calls(&self) -> Vec<String> {
-        let path = self.path("bin/calls");
-        let text = fs::read_to_string(&path).unwrap_or_default();
-        let _ = fs::remove_file(path);
-        text.lines().map(str::to_owned).collect()
+        let text = fs::read_to_string(self.path("bin/calls")).unwrap_or_default();
+        let calls: Vec<_> = text.lines().map(str::to_owned).collect();
+        let before = self.seen.replace(calls.len());
+        calls.into_iter().skip(before).collect()
     }
 
     /// Returns how many addresses host-local has given away.

@@ -71,8 +71,16 @@ impl Scope {
             .collect()
     }
 
-    /// Returns the launcher and the shims, those of earlier daemons too.
+    /// Returns the launcher and the shims, those of earlier daemons too, but not what a launcher
+    /// keeps ready.
     pub fn helpers(&self) -> Result<Vec<Process>> {
+        let mut helpers = self.own()?;
+        helpers.retain(|one| one.name != "shim-spare");
+        Ok(helpers)
+    }
+
+    /// Returns every process forked from the daemon's copy of the shim.
+    fn own(&self) -> Result<Vec<Process>> {
         let directory = self.directory.display().to_string();
         let is_ours = |one: &Process| {
             one.command.contains("launcher --root ") && one.command.contains(&directory)
@@ -85,7 +93,7 @@ impl Scope {
 
     /// Removes everything; for the end of a test, whatever it left.
     pub fn clear(&self) -> Result<()> {
-        for helper in self.helpers()? {
+        for helper in self.own()? {
             end(helper.pid);
         }
         self.unpin();
@@ -156,7 +164,7 @@ impl Scope {
     /// Returns the helpers, the processes in the cgroups, and those that stand or run below the directory.
     fn processes(&self, cgroups: &[PathBuf]) -> Result<Traces> {
         let inside: Vec<u32> = cgroups.iter().flat_map(|cgroup| members(cgroup)).collect();
-        let helpers = self.helpers()?;
+        let helpers = self.own()?;
         let below = |pid: u32, link: &str| {
             std::fs::read_link(format!("/proc/{pid}/{link}"))
                 .is_ok_and(|target| target.starts_with(&self.directory))
@@ -179,6 +187,8 @@ impl Scope {
     fn role(&self, helper: &Process) -> &'static str {
         if self.daemon == Some(helper.parent) {
             "launcher"
+        } else if helper.name == "shim-spare" {
+            "spare"
         } else {
             "shim"
         }

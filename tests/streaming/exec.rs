@@ -21,7 +21,7 @@ async fn run(setting: &Setting, protocol: &str, line: &str, stdin: &str) -> Resu
     };
     let mut runtime = setting.node.cri.runtime.clone();
     let url = runtime.exec(request).await?.into_inner().url;
-    let mut client = Command::new("python3");
+    let mut client = Command::new("/usr/bin/python3");
     client
         .arg(concat!(
             env!("CARGO_MANIFEST_DIR"),

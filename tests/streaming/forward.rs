@@ -1,11 +1,13 @@
 //! Port-forward: into the pod's own network, many connections at once.
 
+use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::process::{Child, Stdio};
+use std::thread::JoinHandle;
 
 use anyhow::{Context as _, Result};
-use harness::wait;
+use harness::{process, wait};
 
 use crate::Setting;
 
@@ -54,19 +56,53 @@ impl Drop for Forward {
     }
 }
 
-/// Serves connections that read to the end of what the client sends, then answer.
-const SERVER: &str = "exec nc -ll -p 8080 -e wc -c";
+/// Clients at a time.
+const CLIENTS: usize = 39;
+
+/// In the network of a process running `program`, serves `count` connections side by side: each is
+/// read to its end, then told how many bytes came. Returns once it listens.
+///
+/// The network servers of busybox reset connections that come close together.
+fn count_bytes(program: &str, port: u16, count: usize) -> Result<JoinHandle<Result<()>>> {
+    let of = process::all()?
+        .into_iter()
+        .find(|one| one.command == program)
+        .context("the program runs")?;
+    let network = File::open(format!("/proc/{}/ns/net", of.pid))?;
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    let server = std::thread::spawn(move || -> Result<()> {
+        nix::sched::setns(&network, nix::sched::CloneFlags::CLONE_NEWNET)?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+        ready.send(())?;
+        let served: Vec<_> = listener
+            .incoming()
+            .take(count)
+            .map(|client| std::thread::spawn(move || answer(client?)))
+            .collect();
+        for one in served {
+            one.join().expect("it does not panic")?;
+        }
+        Ok(())
+    });
+    is_ready.recv().context("listen in the pod's network")?;
+    Ok(server)
+}
+
+fn answer(mut client: TcpStream) -> Result<()> {
+    let mut question = Vec::new();
+    client.read_to_end(&mut question)?;
+    writeln!(client, "{}", question.len())?;
+    Ok(())
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_connections_at_once_end_on_both_sides() -> Result<()> {
-    let setting = Setting::start(&["/bin/sh", "-c", SERVER]).await?;
+    let setting = Setting::start(&["/bin/sleep", "17390"]).await?;
+    let server = count_bytes("/bin/sleep 17390", 8080, 2 * CLIENTS)?;
     for sockets in [false, true] {
         let forward = Forward::start(&setting, sockets, 8080)?;
-        wait::until("the server listens", || {
-            Ok((forward.ask(b"")? == b"0\n").then_some(()))
-        })?;
         std::thread::scope(|scope| -> Result<()> {
-            let asking: Vec<_> = (1..40_usize)
+            let asking: Vec<_> = (1..=CLIENTS)
                 .map(|number| {
                     let forward = &forward;
                     scope.spawn(move || (number, forward.ask(&vec![b'x'; number * 5000])))
@@ -82,6 +118,7 @@ async fn many_connections_at_once_end_on_both_sides() -> Result<()> {
             Ok(())
         })?;
     }
+    server.join().expect("it does not panic")?;
     setting.finish().await
 }
 
