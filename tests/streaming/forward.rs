@@ -80,7 +80,8 @@ fn count_bytes(program: &str, port: u16, count: usize) -> Result<JoinHandle<Resu
             .map(|client| std::thread::spawn(move || answer(client?)))
             .collect();
         for one in served {
-            one.join().expect("it does not panic")?;
+            one.join()
+                .map_err(|_| anyhow::anyhow!("a connection's thread panicked"))??;
         }
         Ok(())
     });
