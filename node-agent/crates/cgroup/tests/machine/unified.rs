@@ -4,15 +4,16 @@
 //! freezing, killing, and huge pages if nobody else took them.
 
 use agent_cgroup::{Detection, LimitError, Limits, Version};
+use std::fs::File;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::own::{Own, run_in, until};
 
 /// A tree on the machine's cgroup2 mount, which is left with the controllers it had.
 struct Unified {
-    /// One test at a time: the root's controllers are the machine's.
-    _alone: MutexGuard<'static, ()>,
+    /// The root, locked: its controllers are the machine's, so one test at a time, whatever
+    /// process it runs in.
+    _alone: File,
     own: Option<Own>,
     mount_point: PathBuf,
     passed_on: String,
@@ -21,11 +22,11 @@ struct Unified {
 impl Unified {
     /// Returns none where no cgroup2 is mounted: there is nothing that this could test then.
     fn new() -> Option<Self> {
-        static ALONE: Mutex<()> = Mutex::new(());
-        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
         let line = mounts.lines().find(|line| line.contains(" - cgroup2 "))?;
         let mount_point = PathBuf::from(line.split(' ').nth(4)?);
+        let alone = File::open(&mount_point).unwrap();
+        alone.lock().unwrap();
         let passed_on =
             std::fs::read_to_string(mount_point.join("cgroup.subtree_control")).unwrap();
         Some(Self {
