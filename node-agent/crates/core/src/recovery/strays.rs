@@ -135,6 +135,8 @@ fn remove_directory(services: &Services, name: &str) -> bool {
     }
     match std::fs::remove_dir_all(&path) {
         Ok(()) => true,
+        // Its sandbox was being removed, and was faster.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
         Err(error) => {
             tracing::warn!(path = %path.display(), error = %error, "stray directory not removed");
             false

@@ -176,14 +176,12 @@ async fn make(
     permit: Result<SemaphorePermit<'_>, AcquireError>,
 ) -> Result<(Live, Events), StepError> {
     let directory = services.paths().sandbox(&record.id);
-    // An empty directory without a record is a stray, and removed as one.
-    let prepared = {
+    // A directory without a record would be a stray, and be removed as one.
+    save_ledger(services, record, owned).await?;
+    {
         let directory = directory.clone();
-        blocking(move || prepare_directory(&directory))
-    };
-    let (saved, prepared) = tokio::join!(save_ledger(services, record, owned), prepared);
-    saved?;
-    prepared??;
+        blocking(move || prepare_directory(&directory)).await??;
+    }
 
     let launch = launch_spec(record, &directory, sysctls, &joined);
     let (shim, ready) = start_shim(services, record, launch, owned).await?;
