@@ -2,9 +2,11 @@
 #![forbid(unsafe_code)]
 
 mod container;
+mod events;
 mod exec;
 mod image;
 mod isolation;
+mod lists;
 mod log;
 mod pid;
 mod refused;

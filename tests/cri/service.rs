@@ -4,9 +4,9 @@ use anyhow::Result;
 use harness::cri::channel;
 use harness::node::Node;
 use proto::cri::{
-    CgroupDriver, CheckpointContainerRequest, GetEventsRequest, ListMetricDescriptorsRequest,
+    CgroupDriver, CheckpointContainerRequest, ListMetricDescriptorsRequest,
     ListPodSandboxMetricsRequest, ListPodSandboxStatsRequest, PodSandboxStatsRequest,
-    RuntimeConfigRequest, StatusRequest, StreamContainersRequest, UpdatePodSandboxResourcesRequest,
+    RuntimeConfigRequest, StatusRequest, UpdatePodSandboxResourcesRequest,
 };
 use tonic::Code;
 use tonic_reflection::pb::v1::ServerReflectionRequest;
@@ -78,16 +78,6 @@ async fn what_is_not_there_yet_is_unimplemented() -> Result<()> {
             .err()
             .map(|status| status.code()),
         runtime
-            .stream_containers(StreamContainersRequest::default())
-            .await
-            .err()
-            .map(|status| status.code()),
-        runtime
-            .get_container_events(GetEventsRequest {})
-            .await
-            .err()
-            .map(|status| status.code()),
-        runtime
             .list_metric_descriptors(ListMetricDescriptorsRequest {})
             .await
             .err()
@@ -108,7 +98,7 @@ async fn what_is_not_there_yet_is_unimplemented() -> Result<()> {
             .err()
             .map(|status| status.code()),
     ];
-    assert_eq!(codes, [Some(Code::Unimplemented); 8]);
+    assert_eq!(codes, [Some(Code::Unimplemented); 6]);
     node.finish().await
 }
 

@@ -7,6 +7,7 @@
 mod agent;
 mod convert;
 mod cri;
+mod follow;
 pub mod server;
 mod status;
 

@@ -86,6 +86,7 @@ impl Agent {
             id,
             owner: None,
             attributes: vec![("image", image.to_string())],
+            sandbox: None,
         });
     }
 

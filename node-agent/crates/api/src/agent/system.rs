@@ -8,10 +8,10 @@ use agent_types::Owner;
 use futures_util::Stream;
 use proto::agent;
 use proto::agent::system_server::System;
-use tokio::sync::broadcast::error::RecvError;
 use tonic::{Request, Response, Status};
 
 use super::Agent;
+use crate::follow::follow;
 use crate::status;
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -120,21 +120,11 @@ impl System for Agent {
 
     async fn events(&self, request: Request<agent::EventsRequest>) -> Answer<Self::EventsStream> {
         let kinds = request.into_inner().kinds;
-        let mut heard = self.node.services().events.listen();
-        let stream = async_stream::try_stream! {
-            loop {
-                match heard.recv().await {
-                    Ok(one) if kinds.is_empty() || kinds.iter().any(|kind| kind == one.subject.as_str()) => {
-                        yield event(&one);
-                    }
-                    Ok(_) => {}
-                    Err(RecvError::Lagged(missed)) => {
-                        Err(Status::resource_exhausted(format!("reader is too slow, {missed} events were missed")))?;
-                    }
-                    Err(RecvError::Closed) => break,
-                }
-            }
-        };
+        let heard = self.node.services().events.listen();
+        let stream = follow(heard, move |one| {
+            let wanted = kinds.is_empty() || kinds.iter().any(|kind| kind == one.subject.as_str());
+            wanted.then(|| event(one))
+        });
         Ok(Response::new(Box::pin(stream)))
     }
 }

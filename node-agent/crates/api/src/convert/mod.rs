@@ -1,6 +1,7 @@
 //! Between messages and the node's own types, one file a noun.
 
 pub(crate) mod container;
+pub(crate) mod event;
 pub(crate) mod image;
 pub(crate) mod local;
 pub(crate) mod resources;

@@ -1,18 +1,18 @@
 //! Images.
 
 use std::collections::HashSet;
-use std::pin::Pin;
 
 use agent_core::event::{Action, Event, Subject};
 use agent_core::image::{ImageRecord, RemoveMode};
 use agent_core::time::Timestamp;
 use agent_types::{Classify, ErrorKind, ImageId, Owner};
-use futures_util::Stream;
 use proto::cri;
 use proto::cri::image_service_server::ImageService;
 use tonic::{Request, Response, Status};
 
 use super::Cri;
+use super::batch::batches;
+use super::runtime::Streamed;
 use crate::convert::image as convert;
 use crate::status;
 
@@ -54,6 +54,7 @@ impl Cri {
             id: reference,
             owner: None,
             attributes: vec![("image", pulled.image.id.to_string())],
+            sandbox: None,
         });
         Ok(pulled.image.id.to_string())
     }
@@ -76,14 +77,16 @@ impl ImageService for Cri {
         Ok(Response::new(cri::ListImagesResponse { images }))
     }
 
-    type StreamImagesStream =
-        Pin<Box<dyn Stream<Item = Result<cri::StreamImagesResponse, Status>> + Send>>;
+    type StreamImagesStream = Streamed<cri::StreamImagesResponse>;
 
     async fn stream_images(
         &self,
-        _request: Request<cri::StreamImagesRequest>,
+        request: Request<cri::StreamImagesRequest>,
     ) -> Answer<Self::StreamImagesStream> {
-        Err(super::runtime::later("StreamImages"))
+        let images = self.images(request.into_inner().filter);
+        Ok(batches(images, |images| cri::StreamImagesResponse {
+            images,
+        }))
     }
 
     async fn image_status(

@@ -2,6 +2,7 @@
 //!
 //! Stop and remove of what does not exist succeed, as the API demands of a runtime.
 
+mod batch;
 mod container;
 mod image;
 mod runtime;

@@ -10,10 +10,13 @@ use proto::cri::runtime_service_server::RuntimeService;
 use tonic::{Request, Response, Status};
 
 use super::Cri;
+use super::batch::batches;
+use crate::follow::follow;
 use crate::{convert, status};
 
 type Answer<T> = Result<Response<T>, Status>;
-type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+/// Messages of a server stream.
+pub(super) type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// Version of this interface that the node speaks, as CRI names it.
 const API_VERSION: &str = "v1";
@@ -25,7 +28,7 @@ const KUBELET_API_VERSION: &str = "0.1.0";
 const NETWORK_NOT_READY: &str = "NetworkPluginNotReady";
 
 /// Returns the answer of a method that is not built yet.
-pub(super) fn later(method: &str) -> Status {
+fn later(method: &str) -> Status {
     Status::unimplemented(format!("{method} is not implemented by this node"))
 }
 
@@ -109,9 +112,12 @@ impl RuntimeService for Cri {
 
     async fn stream_pod_sandboxes(
         &self,
-        _request: Request<cri::StreamPodSandboxesRequest>,
+        request: Request<cri::StreamPodSandboxesRequest>,
     ) -> Answer<Self::StreamPodSandboxesStream> {
-        Err(later("StreamPodSandboxes"))
+        let sandboxes = self.list_sandboxes(request.get_ref().filter.as_ref());
+        Ok(batches(sandboxes, |pod_sandboxes| {
+            cri::StreamPodSandboxesResponse { pod_sandboxes }
+        }))
     }
 
     async fn create_container(
@@ -154,9 +160,12 @@ impl RuntimeService for Cri {
 
     async fn stream_containers(
         &self,
-        _request: Request<cri::StreamContainersRequest>,
+        request: Request<cri::StreamContainersRequest>,
     ) -> Answer<Self::StreamContainersStream> {
-        Err(later("StreamContainers"))
+        let containers = self.list(request.get_ref().filter.as_ref());
+        Ok(batches(containers, |containers| {
+            cri::StreamContainersResponse { containers }
+        }))
     }
 
     async fn container_status(
@@ -223,9 +232,12 @@ impl RuntimeService for Cri {
 
     async fn stream_container_stats(
         &self,
-        _request: Request<cri::StreamContainerStatsRequest>,
+        request: Request<cri::StreamContainerStatsRequest>,
     ) -> Answer<Self::StreamContainerStatsStream> {
-        Err(later("StreamContainerStats"))
+        let stats = self.list_stats(request.into_inner().filter).await?;
+        Ok(batches(stats, |container_stats| {
+            cri::StreamContainerStatsResponse { container_stats }
+        }))
     }
 
     async fn pod_sandbox_stats(
@@ -317,7 +329,9 @@ impl RuntimeService for Cri {
         &self,
         _request: Request<cri::GetEventsRequest>,
     ) -> Answer<Self::GetContainerEventsStream> {
-        Err(later("GetContainerEvents"))
+        let heard = self.node.services().events.listen();
+        let events = follow(heard, convert::event::container_events);
+        Ok(Response::new(Box::pin(events)))
     }
 
     async fn list_metric_descriptors(

@@ -2,12 +2,14 @@
 //!
 //! Owns: the bus. Does not: keep events; a reader hears what happens from when it came.
 //! A reader that falls behind by [`CAPACITY`] events is told so and ended; nobody waits for it.
+//! What a pod looked like is kept with the event, but nothing that holds on to the pod itself.
 
 use std::sync::Arc;
 
 use agent_types::Owner;
 use tokio::sync::broadcast;
 
+use crate::sandbox::view::SandboxView;
 use crate::time::Timestamp;
 
 /// Events a reader may be behind.
@@ -78,7 +80,7 @@ impl Action {
 }
 
 /// Something that happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Event {
     /// When.
     pub time: Timestamp,
@@ -92,6 +94,8 @@ pub struct Event {
     pub owner: Option<Owner>,
     /// Such as `name`, `image`, `exit_code`.
     pub attributes: Vec<(&'static str, String)>,
+    /// The sandbox it happened in, as it was right after; `None` for images.
+    pub sandbox: Option<Arc<SandboxView>>,
 }
 
 /// Where events are told and heard.
@@ -109,6 +113,12 @@ impl EventBus {
     pub fn tell(&self, event: Event) {
         // Without a listener there is nobody to tell.
         drop(self.0.send(Arc::new(event)));
+    }
+
+    /// Returns whether anybody listens, so that nothing is put together for nobody.
+    #[must_use]
+    pub fn is_heard(&self) -> bool {
+        self.0.receiver_count() > 0
     }
 
     /// Returns what hears every event from now on.

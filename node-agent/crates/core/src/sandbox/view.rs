@@ -1,5 +1,6 @@
 //! What everybody may see of a sandbox, without asking its task.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use agent_types::ContainerId;
@@ -23,6 +24,8 @@ pub struct SandboxView {
     pub live: Option<Arc<Live>>,
     /// Its containers, the oldest first.
     pub containers: Vec<ContainerView>,
+    /// Its addresses, where `live` was left out of a copy.
+    pub(crate) kept_addresses: Vec<IpAddr>,
 }
 
 impl SandboxView {
@@ -37,11 +40,22 @@ impl SandboxView {
     /// Returns its addresses: IPv4 first, or in the order of the plugins that gave them; none
     /// where it has no network of its own.
     #[must_use]
-    pub fn ips(&self) -> Vec<std::net::IpAddr> {
-        self.live
-            .iter()
-            .flat_map(|live| network::addresses(live.attachment.as_ref(), live.cni.as_deref()))
-            .collect()
+    pub fn ips(&self) -> Vec<IpAddr> {
+        match &self.live {
+            Some(live) => network::addresses(live.attachment.as_ref(), live.cni.as_deref()),
+            None => self.kept_addresses.clone(),
+        }
+    }
+
+    /// Leaves out what holds on to the sandbox: whoever keeps the result keeps no namespace.
+    #[must_use]
+    pub(crate) fn detached(mut self) -> Self {
+        self.kept_addresses = self.ips();
+        self.live = None;
+        for container in &mut self.containers {
+            container.template = None;
+        }
+        self
     }
 }
 

@@ -128,22 +128,6 @@ impl Actor {
         }
     }
 
-    pub(super) fn tell_container(
-        &self,
-        id: &ContainerId,
-        action: Action,
-        mut extra: Vec<(&'static str, String)>,
-    ) {
-        if let Some(slot) = self.slots.get(id) {
-            let spec = &slot.record.spec;
-            extra.push(("image", spec.image.clone()));
-            if !self.is_local() {
-                extra.push(("container", spec.metadata.name.clone()));
-            }
-        }
-        self.tell(Subject::Container, action, id.as_str(), extra);
-    }
-
     pub(super) fn stop_container(
         &mut self,
         id: &ContainerId,
@@ -364,9 +348,10 @@ impl Actor {
     pub(super) fn cleaned(&mut self, id: &ContainerId, result: Result<(), RemoveError>) {
         match result {
             Ok(()) => {
-                self.tell_container(id, Action::Remove, Vec::new());
+                let attributes = self.attributes_of(id, Vec::new());
                 let slot = self.slots.remove(id);
                 self.order.retain(|other| other != id);
+                self.tell(Subject::Container, Action::Remove, id.as_str(), attributes);
                 self.index.remove_container(id);
                 self.publish();
                 if let Some(mut slot) = slot {

@@ -167,8 +167,9 @@ impl Actor {
         self.move_on(SandboxEvent::WentDown);
         self.end_unseen("its shim ended before it could report");
         let result = self.keep(left);
-        self.live = None;
-        if !self.is_local() {
+        // Another try to give back what the first left is no second end.
+        let stood = self.live.take().is_some();
+        if stood && !self.is_local() {
             self.tell(
                 Subject::Sandbox,
                 Action::Stop,

@@ -12,6 +12,7 @@ mod lifecycle;
 pub(crate) mod message;
 mod slot;
 mod start;
+mod tell;
 mod turn;
 
 use std::collections::BTreeMap;
@@ -105,6 +106,7 @@ pub(crate) fn spawn(
         phase: SandboxPhase::Creating,
         live: None,
         containers: Vec::new(),
+        kept_addresses: Vec::new(),
     }));
     let handle = SandboxHandle {
         record: Arc::clone(&record),

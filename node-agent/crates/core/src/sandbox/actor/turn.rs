@@ -7,12 +7,8 @@ use agent_types::Owner;
 use tokio::sync::mpsc;
 
 use super::message::{Command, Done, Message};
-use super::slot::Slot;
 use super::{Actor, Beginning};
-use crate::event::{Action, Event, Subject};
 use crate::sandbox::state::SandboxPhase;
-use crate::sandbox::view::SandboxView;
-use crate::time::Timestamp;
 
 impl Actor {
     pub(super) fn begin(&mut self, beginning: Beginning) {
@@ -118,40 +114,6 @@ impl Actor {
         tokio::spawn(async move {
             // The task outlives the channel only when the agent is going down.
             drop(own.send(Message::Done(work.await)).await);
-        });
-    }
-
-    pub(super) fn publish(&self) {
-        let view = SandboxView {
-            record: Arc::clone(&self.record),
-            phase: self.phase,
-            live: self.live.clone(),
-            containers: self
-                .order
-                .iter()
-                .filter_map(|id| self.slots.get(id))
-                .map(Slot::view)
-                .collect(),
-        };
-        self.view.send_replace(Arc::new(view));
-    }
-
-    pub(super) fn tell(
-        &self,
-        subject: Subject,
-        action: Action,
-        id: &str,
-        extra: Vec<(&'static str, String)>,
-    ) {
-        let mut attributes = vec![("name", self.record.spec.metadata.name.clone())];
-        attributes.extend(extra);
-        self.services.events.tell(Event {
-            time: Timestamp::now(),
-            subject,
-            action,
-            id: id.to_owned(),
-            owner: Some(self.record.spec.owner),
-            attributes,
         });
     }
 
