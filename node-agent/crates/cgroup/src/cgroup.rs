@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use crate::error::{CgroupError, RemoveError, UpdateError};
 use crate::limits::{self, Limits};
-use crate::stats::{self, Stats};
+use crate::stats::{Meter, Stats};
 use crate::tree::Inner;
 use crate::{CgroupPath, kill, remove};
 
@@ -57,7 +57,12 @@ impl Cgroup {
 
     /// Returns what it used so far.
     pub fn stats(&self) -> Result<Stats, CgroupError> {
-        stats::read(&self.tree, &self.path)
+        self.meter()?.read()
+    }
+
+    /// Opens the files that say what it uses, for many readings.
+    pub fn meter(&self) -> Result<Meter, CgroupError> {
+        Meter::open(&self.tree, &self.path)
     }
 
     /// Returns the processes in it and below it.

@@ -38,5 +38,7 @@ pub use hierarchy::{Hierarchy, Version};
 pub use limits::{LimitError, Limits, MINIMUM_MEMORY_LOCAL};
 pub use path::{CgroupPath, PathError};
 pub use pod::{MadeLevel, PodCgroup};
-pub use stats::{CpuStats, MemoryStats, PidsStats, Stats};
+pub use stats::{
+    CpuStats, DeviceIo, IoStats, MemoryStats, Meter, PidsStats, Pressure, Stall, Stats,
+};
 pub use tree::{CgroupTree, Config, Detection, Driver};

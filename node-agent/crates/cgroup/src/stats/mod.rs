@@ -1,16 +1,15 @@
-//! What a cgroup used: one open and one read a file.
+//! What a cgroup used: a [`Meter`] keeps its files open, because opening one costs ten times as
+//! much as reading it.
+
+mod meter;
+mod parse;
 
 use std::time::SystemTime;
 
-use rustix::io::Errno;
-
-use crate::error::CgroupError;
-use crate::limits::signed;
-use crate::tree::Inner;
-use crate::{CgroupPath, Version, file};
+pub use meter::Meter;
 
 /// What a cgroup used up to a moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Stats {
     /// When it was read.
     pub at: SystemTime,
@@ -20,10 +19,12 @@ pub struct Stats {
     pub memory: MemoryStats,
     /// Processes.
     pub pids: PidsStats,
+    /// Input and output.
+    pub io: IoStats,
 }
 
 /// Processor time since the cgroup was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct CpuStats {
     /// Nanoseconds in all.
     pub usage_ns: u64,
@@ -37,10 +38,12 @@ pub struct CpuStats {
     pub throttled_periods: u64,
     /// Nanoseconds it was throttled for.
     pub throttled_ns: u64,
+    /// Waiting for processors; `None` where the kernel does not tell.
+    pub pressure: Option<Pressure>,
 }
 
 /// Memory in use now, and counters since the cgroup was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct MemoryStats {
     /// Bytes charged, page cache included.
     pub usage: u64,
@@ -50,6 +53,18 @@ pub struct MemoryStats {
     pub rss: u64,
     /// Bytes of page cache.
     pub cache: u64,
+    /// Bytes of page cache that was used lately.
+    pub active_file: u64,
+    /// Bytes of page cache that was not.
+    pub inactive_file: u64,
+    /// Bytes of files mapped into processes.
+    pub mapped_file: u64,
+    /// Bytes of the kernel's own for it.
+    pub kernel: u64,
+    /// Most bytes charged at any time; `None` where the kernel does not tell.
+    pub max_usage: Option<u64>,
+    /// How often it was at its limit.
+    pub failures: u64,
     /// Page faults.
     pub page_faults: u64,
     /// Page faults that had to read from a disk.
@@ -62,174 +77,65 @@ pub struct MemoryStats {
     pub swap_limit: Option<u64>,
     /// Processes that the kernel killed here for want of memory.
     pub oom_kills: u64,
+    /// Waiting for memory; `None` where the kernel does not tell.
+    pub pressure: Option<Pressure>,
 }
 
 /// Processes and threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PidsStats {
-    /// Now.
+    /// Processes now, those of cgroups below left out.
+    pub processes: u64,
+    /// Threads now.
     pub current: u64,
-    /// At most.
+    /// Threads at most.
     pub limit: Option<u64>,
 }
 
-/// Reads everything.
-pub(crate) fn read(tree: &Inner, path: &CgroupPath) -> Result<Stats, CgroupError> {
-    if !tree.hierarchies()[0].contains(path) {
-        return Err(CgroupError::NotFound { path: path.clone() });
-    }
-    let reader = Reader { tree, path };
-    let (cpu, memory) = match tree.version() {
-        Version::V1 => (reader.cpu_v1()?, reader.memory_v1()?),
-        Version::V2 => (reader.cpu_v2()?, reader.memory_v2()?),
-    };
-    Ok(Stats {
-        at: SystemTime::now(),
-        cpu,
-        memory,
-        pids: PidsStats {
-            current: reader.number("pids", "pids.current")?.unwrap_or(0),
-            limit: reader.number("pids", "pids.max")?,
-        },
-    })
+/// Input and output since the cgroup was made.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct IoStats {
+    /// By device; those that were not used are left out.
+    pub devices: Vec<DeviceIo>,
+    /// Waiting for devices; `None` where the kernel does not tell.
+    pub pressure: Option<Pressure>,
 }
 
-struct Reader<'a> {
-    tree: &'a Inner,
-    path: &'a CgroupPath,
+/// Input and output of one device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DeviceIo {
+    /// Its major number.
+    pub major: u32,
+    /// Its minor number.
+    pub minor: u32,
+    /// Bytes read.
+    pub read_bytes: u64,
+    /// Bytes written.
+    pub write_bytes: u64,
+    /// Reads.
+    pub reads: u64,
+    /// Writes.
+    pub writes: u64,
 }
 
-impl Reader<'_> {
-    /// Reads a file; one whose controller is not there reads as empty.
-    fn text(&self, controller: &str, name: &'static str) -> Result<String, CgroupError> {
-        let Some(hierarchy) = self.tree.find(controller) else {
-            return Ok(String::new());
-        };
-        let relative = format!("{}/{name}", self.path.relative());
-        match file::if_present(file::read(hierarchy.root(), &relative)) {
-            Ok(text) => Ok(text.unwrap_or_default()),
-            Err(Errno::NODEV) => Err(CgroupError::NotFound {
-                path: self.path.clone(),
-            }),
-            Err(source) => Err(CgroupError::Read {
-                path: self.path.clone(),
-                file: name,
-                source,
-            }),
-        }
-    }
-
-    /// Reads one number; `max`, or no file, is `None`.
-    fn number(&self, controller: &str, name: &'static str) -> Result<Option<u64>, CgroupError> {
-        Ok(self.text(controller, name)?.trim().parse().ok())
-    }
-
-    fn cpu_v1(&self) -> Result<CpuStats, CgroupError> {
-        let throttling = self.text("cpu", "cpu.stat")?;
-        let count = |key| file::value_of(&throttling, key).unwrap_or(0);
-        Ok(CpuStats {
-            usage_ns: self.number("cpuacct", "cpuacct.usage")?.unwrap_or(0),
-            user_ns: self.number("cpuacct", "cpuacct.usage_user")?.unwrap_or(0),
-            system_ns: self.number("cpuacct", "cpuacct.usage_sys")?.unwrap_or(0),
-            periods: count("nr_periods"),
-            throttled_periods: count("nr_throttled"),
-            throttled_ns: count("throttled_time"),
-        })
-    }
-
-    fn cpu_v2(&self) -> Result<CpuStats, CgroupError> {
-        let stat = self.text("cpu", "cpu.stat")?;
-        let count = |key| file::value_of(&stat, key).unwrap_or(0);
-        Ok(CpuStats {
-            usage_ns: count("usage_usec").saturating_mul(1_000),
-            user_ns: count("user_usec").saturating_mul(1_000),
-            system_ns: count("system_usec").saturating_mul(1_000),
-            periods: count("nr_periods"),
-            throttled_periods: count("nr_throttled"),
-            throttled_ns: count("throttled_usec").saturating_mul(1_000),
-        })
-    }
-
-    fn memory_v1(&self) -> Result<MemoryStats, CgroupError> {
-        let usage = self.number("memory", "memory.usage_in_bytes")?.unwrap_or(0);
-        let oom = self.text("memory", "memory.oom_control")?;
-        Ok(memory_of_v1(
-            usage,
-            &self.text("memory", "memory.stat")?,
-            &oom,
-        ))
-    }
-
-    fn memory_v2(&self) -> Result<MemoryStats, CgroupError> {
-        let usage = self.number("memory", "memory.current")?.unwrap_or(0);
-        let stat = self.text("memory", "memory.stat")?;
-        let events = self.text("memory", "memory.events")?;
-        let count = |key| file::value_of(&stat, key).unwrap_or(0);
-        Ok(MemoryStats {
-            usage,
-            working_set: usage.saturating_sub(count("inactive_file")),
-            rss: count("anon"),
-            cache: count("file"),
-            page_faults: count("pgfault"),
-            major_page_faults: count("pgmajfault"),
-            limit: self.number("memory", "memory.max")?,
-            swap_usage: self.number("memory", "memory.swap.current")?.unwrap_or(0),
-            swap_limit: self.number("memory", "memory.swap.max")?,
-            oom_kills: file::value_of(&events, "oom_kill").unwrap_or(0),
-        })
-    }
+/// How long work had to wait for a resource (pressure stall information).
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Pressure {
+    /// While some of it could not run.
+    pub some: Stall,
+    /// While none of it could.
+    pub full: Stall,
 }
 
-/// Puts v1's files together. `total_` values include the levels below, as v2's do.
-fn memory_of_v1(usage: u64, stat: &str, oom: &str) -> MemoryStats {
-    let count = |key| file::value_of(stat, key).unwrap_or(0);
-    let limit = |key| u64::try_from(signed(file::value_of(stat, key))).ok();
-    let memory = limit("hierarchical_memory_limit");
-    let with_swap = limit("hierarchical_memsw_limit");
-    MemoryStats {
-        usage,
-        working_set: usage.saturating_sub(count("total_inactive_file")),
-        rss: count("total_rss"),
-        cache: count("total_cache"),
-        page_faults: count("total_pgfault"),
-        major_page_faults: count("total_pgmajfault"),
-        limit: memory,
-        swap_usage: count("total_swap"),
-        swap_limit: with_swap
-            .zip(memory)
-            .map(|(both, memory)| both.saturating_sub(memory)),
-        oom_kills: file::value_of(oom, "oom_kill").unwrap_or(0),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn v1_files_become_numbers() {
-        let stat = "cache 1\ninactive_file 1\nhierarchical_memory_limit 100\nhierarchical_memsw_limit 150\n\
-                    total_cache 40\ntotal_rss 20\ntotal_swap 3\ntotal_pgfault 9\ntotal_pgmajfault 2\ntotal_inactive_file 15\n";
-        let memory = memory_of_v1(60, stat, "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n");
-        assert_eq!((memory.working_set, memory.rss, memory.cache), (45, 20, 40));
-        assert_eq!(
-            (memory.limit, memory.swap_limit, memory.swap_usage),
-            (Some(100), Some(50), 3)
-        );
-        assert_eq!(
-            (
-                memory.page_faults,
-                memory.major_page_faults,
-                memory.oom_kills
-            ),
-            (9, 2, 2)
-        );
-    }
-
-    #[test]
-    fn no_limit_of_v1_is_none() {
-        let memory = memory_of_v1(0, "hierarchical_memory_limit 9223372036854771712\n", "");
-        assert_eq!((memory.limit, memory.swap_limit), (None, None));
-        assert_eq!(memory.working_set, 0);
-    }
+/// Waiting of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Stall {
+    /// Nanoseconds in all.
+    pub total_ns: u64,
+    /// Percent of the last ten seconds.
+    pub avg10: f64,
+    /// Percent of the last minute.
+    pub avg60: f64,
+    /// Percent of the last five minutes.
+    pub avg300: f64,
 }
