@@ -1,7 +1,7 @@
 //! Attach clients: copies of a container's output, and input for it.
 //!
-//! A client that does not keep up is cut off, never waited for. All clients end with the agent
-//! that brought them.
+//! A client that lags behind holds its container's output back for a moment, and is cut off where it
+//! does not catch up by then. All clients end with the agent that brought them.
 
 use std::os::fd::OwnedFd;
 
@@ -22,7 +22,15 @@ pub(crate) struct Client {
     /// Serial of the container.
     pub(crate) container: u32,
     pub(crate) stdin: Option<OwnedFd>,
-    outputs: [Option<OwnedFd>; 2],
+    outputs: [Option<Output>; 2],
+}
+
+/// A pipe to a client.
+#[derive(Debug)]
+struct Output {
+    fd: OwnedFd,
+    /// What it had no room for.
+    pending: Vec<u8>,
 }
 
 /// All clients of the sandbox.
@@ -63,7 +71,12 @@ impl Clients {
             serial,
             container,
             stdin,
-            outputs,
+            outputs: outputs.map(|fd| {
+                fd.map(|fd| Output {
+                    fd,
+                    pending: Vec::new(),
+                })
+            }),
         });
         Ok(())
     }
@@ -72,21 +85,81 @@ impl Clients {
         self.all.iter().find(|client| client.serial == serial)
     }
 
-    /// Copies what `stream` of a container brought to its clients.
-    pub(crate) fn copy(&mut self, container: u32, stream: Stream, bytes: &[u8], poll: &Poll) {
+    /// Copies what `stream` of a container brought to its clients; none of them lags behind.
+    pub(crate) fn copy(
+        &mut self,
+        container: u32,
+        stream: Stream,
+        bytes: &[u8],
+        poll: &Poll,
+    ) -> Lag {
+        let mut lag = Lag::None;
         for client in self
             .all
             .iter_mut()
             .filter(|client| client.container == container)
         {
-            let slot = &mut client.outputs[stream.index()];
-            let Some(fd) = slot else { continue };
-            if pipes::write(&*fd, bytes) != WriteOutcome::Taken(bytes.len()) {
-                poll.remove(&*fd);
-                *slot = None;
-                // Cut off: the other output would go on alone, with a hole nobody can see.
-                client.close_all(poll);
+            let token = output_token(client.serial, stream);
+            let Some(output) = &mut client.outputs[stream.index()] else {
+                continue;
+            };
+            match pipes::write(&output.fd, bytes) {
+                WriteOutcome::Taken(taken) if taken == bytes.len() => {}
+                WriteOutcome::Taken(taken)
+                    if poll.modify(&output.fd, token, Interest::Writable).is_ok() =>
+                {
+                    output.pending = bytes.get(taken..).unwrap_or_default().to_vec();
+                    lag = Lag::Some;
+                }
+                WriteOutcome::Taken(_) | WriteOutcome::Broken => client.close_all(poll),
             }
+        }
+        self.forget_closed();
+        lag
+    }
+
+    /// Writes what is pending for a client: it has read.
+    pub(crate) fn flush(&mut self, serial: u32, stream: Stream, poll: &Poll) {
+        for client in self.all.iter_mut().filter(|client| client.serial == serial) {
+            let Some(output) = &mut client.outputs[stream.index()] else {
+                continue;
+            };
+            match pipes::write(&output.fd, &output.pending) {
+                WriteOutcome::Taken(taken) if taken < output.pending.len() => {
+                    output.pending.drain(..taken);
+                }
+                WriteOutcome::Taken(_) => {
+                    output.pending = Vec::new();
+                    let token = output_token(serial, stream);
+                    if poll.modify(&output.fd, token, Interest::HangUp).is_err() {
+                        client.close_all(poll);
+                    }
+                }
+                WriteOutcome::Broken => client.close_all(poll),
+            }
+        }
+        self.forget_closed();
+    }
+
+    /// Says whether a client of a container has yet to take some of `stream`.
+    pub(crate) fn lag(&self, container: u32, stream: Stream) -> Lag {
+        let lags = |client: &Client| client.container == container && client.lags(stream);
+        if self.all.iter().any(lags) {
+            Lag::Some
+        } else {
+            Lag::None
+        }
+    }
+
+    /// Ends the clients of a container that have yet to take some of `stream`.
+    pub(crate) fn cut_off(&mut self, container: u32, stream: Stream, poll: &Poll) {
+        for client in self
+            .all
+            .iter_mut()
+            .filter(|client| client.container == container && client.lags(stream))
+        {
+            // Both outputs: the other would go on alone, with a hole nobody can see.
+            client.close_all(poll);
         }
         self.forget_closed();
     }
@@ -132,7 +205,7 @@ impl Clients {
     /// Closes one output whose reader has gone.
     pub(crate) fn hang_up(&mut self, serial: u32, stream: Stream, poll: &Poll) {
         for client in self.all.iter_mut().filter(|client| client.serial == serial) {
-            close(&mut client.outputs[stream.index()], poll);
+            close_output(&mut client.outputs[stream.index()], poll);
             if client.outputs.iter().all(Option::is_none) {
                 client.close_all(poll);
             }
@@ -147,7 +220,7 @@ impl Clients {
             .iter_mut()
             .filter(|client| client.container == container)
         {
-            close(&mut client.outputs[stream.index()], poll);
+            close_output(&mut client.outputs[stream.index()], poll);
         }
         self.forget_closed();
     }
@@ -185,9 +258,22 @@ impl Client {
     fn close_all(&mut self, poll: &Poll) {
         close(&mut self.stdin, poll);
         for output in &mut self.outputs {
-            close(output, poll);
+            close_output(output, poll);
         }
     }
+
+    fn lags(&self, stream: Stream) -> bool {
+        self.outputs[stream.index()]
+            .as_ref()
+            .is_some_and(|output| !output.pending.is_empty())
+    }
+}
+
+/// Whether clients lag behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lag {
+    None,
+    Some,
 }
 
 /// Whether the inputs of a container's clients are read.
@@ -202,6 +288,12 @@ fn close(slot: &mut Option<OwnedFd>, poll: &Poll) {
     // Removed by hand: a copy of the description elsewhere would keep it in the epoll.
     if let Some(fd) = slot.take() {
         poll.remove(&fd);
+    }
+}
+
+fn close_output(slot: &mut Option<Output>, poll: &Poll) {
+    if let Some(output) = slot.take() {
+        poll.remove(&output.fd);
     }
 }
 

@@ -88,7 +88,12 @@ impl Container {
         // Looked at before the last read: whatever they wrote is in the pipes then.
         let alone = !self.stdio.is_drained() && self.cgroup.is_empty();
         let (stdio, mut passage) = self.passage(around);
+        if last {
+            stdio.hurry(&mut passage);
+        }
         stdio.drain_output(LAST_TURNS, &mut passage);
+        // A client that lags behind gets the last of it, where it is quick.
+        let alone = alone && !stdio.is_held();
         if !(stdio.is_drained() || alone || last) {
             if self.pid_namespace == PidNamespace::Shared {
                 self.cgroup.kill();

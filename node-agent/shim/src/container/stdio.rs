@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use agent_runtime::Stdio as Requested;
 
-use crate::attach::{Clients, Input};
+use crate::attach::{Clients, Input, Lag};
 use crate::buffers::Buffers;
 use crate::log::Log;
 use crate::log::format::Stream;
@@ -17,6 +17,9 @@ const READS_PER_TURN: u32 = 8;
 
 /// How often a terminal that nobody has open is looked at.
 const TERMINAL_RETRY: Duration = Duration::from_millis(500);
+
+/// How long output waits for an attach client that lags behind, before the client is cut off.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How the end of an attach client's input is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +50,10 @@ pub(crate) struct Stdio {
     terminal: bool,
     /// When to watch the terminal again, which nobody has open for the moment.
     resume_at: Option<Instant>,
+    /// Outputs that are not read while a client lags behind, and until when.
+    held: [Option<Instant>; 2],
+    /// Nothing is held any more: the container has ended long enough ago.
+    hurried: bool,
 }
 
 /// What is asked of the standard streams.
@@ -77,8 +84,7 @@ impl Stdio {
         let ours = Self {
             outputs: [Some(stdout.ours), Some(stderr.ours)],
             input,
-            terminal: false,
-            resume_at: None,
+            ..Self::default()
         };
         let theirs = Requested::Pipes {
             stdin,
@@ -108,21 +114,76 @@ impl Stdio {
         Ok(())
     }
 
-    /// When [`Stdio::resume`] is due.
+    /// When [`Stdio::catch_up`] is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.resume_at
+        let held = self.held.iter().flatten().copied();
+        held.chain(self.resume_at).min()
     }
 
-    /// Watches the terminal again.
-    pub(crate) fn resume(&mut self, serial: u32, poll: &Poll) {
-        self.resume_at = None;
-        if let Some(master) = &self.outputs[0] {
-            let _ = poll.add(
-                master,
-                output_token(serial, Stream::Stdout),
-                Interest::Readable,
-            );
+    /// Does what is due by now: looks at a terminal again, and cuts off the clients that have been
+    /// waited for long enough.
+    pub(crate) fn catch_up(&mut self, now: Instant, passage: &mut Passage<'_>) {
+        if self.resume_at.is_some_and(|due| due <= now) {
+            self.resume_at = None;
+            self.watch_again(Stream::Stdout, passage);
         }
+        for stream in Stream::BOTH {
+            if self.held[stream.index()].is_some_and(|due| due <= now) {
+                passage
+                    .clients
+                    .cut_off(passage.serial, stream, passage.poll);
+            }
+        }
+        self.release(passage);
+    }
+
+    /// Reads on where no client lags behind any more.
+    pub(crate) fn release(&mut self, passage: &mut Passage<'_>) {
+        for stream in Stream::BOTH {
+            let held = &mut self.held[stream.index()];
+            if held.is_some() && passage.clients.lag(passage.serial, stream) == Lag::None {
+                *held = None;
+                self.watch_again(stream, passage);
+            }
+        }
+    }
+
+    /// Waits for no client any more.
+    pub(crate) fn hurry(&mut self, passage: &mut Passage<'_>) {
+        self.hurried = true;
+        for stream in Stream::BOTH {
+            passage
+                .clients
+                .cut_off(passage.serial, stream, passage.poll);
+        }
+        self.release(passage);
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.held.iter().any(Option::is_some)
+    }
+
+    fn watch_again(&self, stream: Stream, passage: &Passage<'_>) {
+        if let Some(fd) = &self.outputs[stream.index()] {
+            let token = output_token(passage.serial, stream);
+            let _ = passage.poll.add(fd, token, Interest::Readable);
+        }
+    }
+
+    /// Has an output wait for the clients that lag behind, or cuts them off where nothing waits.
+    fn hold(&mut self, stream: Stream, passage: &mut Passage<'_>) -> Turn {
+        if self.hurried {
+            passage
+                .clients
+                .cut_off(passage.serial, stream, passage.poll);
+            return Turn::More;
+        }
+        if let Some(fd) = &self.outputs[stream.index()] {
+            // Removed, not masked: a hang-up cannot be masked and would be reported for ever.
+            passage.poll.remove(fd);
+        }
+        self.held[stream.index()] = Some(Instant::now() + PATIENCE);
+        Turn::Done
     }
 
     /// Returns whether all output has been read to its end.
@@ -190,6 +251,9 @@ pub(crate) struct Passage<'a> {
 impl Stdio {
     /// Passes on what `stream` has, up to a turn's worth; closes it at its end.
     pub(crate) fn pass_output(&mut self, stream: Stream, passage: &mut Passage<'_>) -> Turn {
+        if self.held[stream.index()].is_some() {
+            return Turn::Done;
+        }
         let Some(fd) = &self.outputs[stream.index()] else {
             return Turn::Done;
         };
@@ -220,9 +284,12 @@ impl Stdio {
                 }
                 ReadOutcome::Bytes(count) => {
                     passage.log.write(stream, input, clock, records);
-                    passage
+                    let lag = passage
                         .clients
                         .copy(passage.serial, stream, input, passage.poll);
+                    if lag == Lag::Some {
+                        return self.hold(stream, passage);
+                    }
                     if count < input.capacity() / 2 {
                         // Most likely all there was; the poll tells if not.
                         return Turn::More;

@@ -150,6 +150,7 @@ impl Shim {
         };
         agent.close(&self.poll);
         self.clients.end_all(&self.poll);
+        self.release_outputs();
         for session in &mut self.sessions {
             session.end_input();
             session.drain(&self.poll);

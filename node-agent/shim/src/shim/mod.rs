@@ -120,8 +120,8 @@ impl Shim {
             Kind::Stderr => self.pass_output(serial, Stream::Stderr),
             Kind::Input => self.flush_input(serial),
             Kind::ClientInput => self.pass_input(serial),
-            Kind::ClientStdout => self.clients.hang_up(serial, Stream::Stdout, &self.poll),
-            Kind::ClientStderr => self.clients.hang_up(serial, Stream::Stderr, &self.poll),
+            Kind::ClientStdout => self.serve_client(serial, Stream::Stdout, event),
+            Kind::ClientStderr => self.serve_client(serial, Stream::Stderr, event),
         }
     }
 

@@ -1,11 +1,14 @@
 //! Bytes on their way between containers, their logs and their clients.
 
+use std::time::Instant;
+
 use proto_shim::from_shim::Message;
 
 use super::Shim;
 use crate::container::exit::Surroundings;
 use crate::container::{Container, Phase};
 use crate::log::format::Stream;
+use crate::poll::Ready;
 
 impl Shim {
     /// Calls `work` with a container and everything around it.
@@ -65,14 +68,38 @@ impl Shim {
         }
     }
 
+    /// An attach client has room for `stream` again, or its reader has gone.
+    pub(super) fn serve_client(&mut self, client: u32, stream: Stream, event: Ready) {
+        if event.readable {
+            self.clients.hang_up(client, stream, &self.poll);
+        } else {
+            self.clients.flush(client, stream, &self.poll);
+        }
+        self.release_outputs();
+    }
+
+    /// Reads the outputs on that have waited for clients, where none lags behind any more.
+    pub(super) fn release_outputs(&mut self) {
+        for index in 0..self.containers.len() {
+            if self.containers[index].stdio.is_held() {
+                self.with_container(index, |container, around| {
+                    let (stdio, mut passage) = container.passage(around);
+                    stdio.release(&mut passage);
+                });
+            }
+        }
+    }
+
     /// Writes an ended container's exit once its output is complete, and reports it.
     pub(super) fn settle(&mut self, index: usize) {
         if matches!(
             self.containers[index].phase,
             Phase::Running | Phase::Created(_)
         ) {
-            let serial = self.containers[index].serial;
-            self.containers[index].stdio.resume(serial, &self.poll);
+            self.with_container(index, |container, around| {
+                let (stdio, mut passage) = container.passage(around);
+                stdio.catch_up(Instant::now(), &mut passage);
+            });
             return;
         }
         let report = self.with_container(index, Container::settle);

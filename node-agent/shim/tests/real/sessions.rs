@@ -182,6 +182,44 @@ async fn a_slow_client_is_cut_off_and_the_container_goes_on() {
 }
 
 #[tokio::test]
+async fn a_client_that_pauses_holds_the_output_back_and_misses_nothing() {
+    let node = Node::start().await;
+    let mut sandbox = node.sandbox().await;
+    let plan = node.container("seq 1 1000000; seq 1 3 >&2");
+    sandbox.create(&plan).await.unwrap();
+    let client = sandbox.shim.attach(&plan.id, ALL).await.unwrap();
+    sandbox.shim.start_container(&plan.id).await.unwrap();
+    // It takes nothing until its pipe is full and the container has been held back.
+    let stdout = client.stdout.unwrap();
+    let full = || rustix::io::ioctl_fionread(&stdout).unwrap() >= 1 << 20;
+    until("its pipe is full", full).await;
+    let text = read_all(stdout).await;
+    assert_eq!(sandbox.exited().await.exit_code, 0);
+    let all = node.log(&plan.id, "stdout");
+    assert!(text == all, "{} of {} bytes", text.len(), all.len());
+    assert_eq!(read_all(client.stderr.unwrap()).await, "1\n2\n3\n");
+    sandbox.end().await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_lets_the_output_it_held_back_go() {
+    let node = Node::start().await;
+    let mut sandbox = node.sandbox().await;
+    let plan = node.container("seq 1 1000000");
+    sandbox.create(&plan).await.unwrap();
+    let client = sandbox.shim.attach(&plan.id, ALL).await.unwrap();
+    sandbox.shim.start_container(&plan.id).await.unwrap();
+    let stdout = client.stdout.unwrap();
+    let full = || rustix::io::ioctl_fionread(&stdout).unwrap() >= 1 << 20;
+    until("its pipe is full", full).await;
+    drop(stdout);
+    drop(client.stderr);
+    assert_eq!(sandbox.exited().await.exit_code, 0);
+    assert!(node.log(&plan.id, "stdout").ends_with("\n1000000\n"));
+    sandbox.end().await;
+}
+
+#[tokio::test]
 async fn clients_that_come_and_go_leave_nothing() {
     let node = Node::start().await;
     let sandbox = node.sandbox().await;
