@@ -22,6 +22,7 @@ mod hangup;
 mod inflow;
 mod inlet;
 mod outlet;
+mod relay;
 pub mod server;
 mod socket;
 mod spdy;

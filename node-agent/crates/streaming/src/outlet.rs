@@ -58,6 +58,15 @@ impl Outlet {
         Ok(())
     }
 
+    /// Returns once the client has given this stream up, though not its connection.
+    pub(crate) async fn given_up(&self) {
+        match self {
+            Self::Spdy(stream) => stream.given_up().await,
+            // A channel is given up with its connection.
+            Self::Socket(_) => std::future::pending().await,
+        }
+    }
+
     /// Ends the stream.
     pub(crate) async fn finish(&self) -> Result<(), Gone> {
         match self {

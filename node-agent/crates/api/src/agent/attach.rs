@@ -70,13 +70,13 @@ impl Agent {
         let read = async {
             let out = async {
                 match stdout {
-                    Some(fd) => pump(fd, Kind::Stdout, &outgoing).await,
+                    Some(fd) => pump(fd, Kind::Stdout, &outgoing, None).await,
                     None => true,
                 }
             };
             let err = async {
                 match stderr {
-                    Some(fd) => pump(fd, Kind::Stderr, &outgoing).await,
+                    Some(fd) => pump(fd, Kind::Stderr, &outgoing, None).await,
                     None => true,
                 }
             };

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use proto::agent;
 use proto::agent::exec_input::Input as Message;
 use proto::agent::stream_output::Output;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tonic::{Status, Streaming};
 
 use super::streams::{AHEAD, Input, Kind, Outgoing, message, pump};
@@ -52,7 +52,8 @@ impl Agent {
         drop(outgoing.try_send(Ok(message(Output::Started(true)))));
         if start.detach {
             drop(streams);
-            tokio::spawn(async move { drop(control.drain().await) });
+            // Which has its output drained.
+            drop(end);
             return Ok(outputs);
         }
         let (stdin, readers) = split(streams)?;
@@ -109,9 +110,10 @@ async fn feed(mut inputs: Streaming<agent::ExecInput>, mut stdin: Input, control
 /// Carries what the process writes to the client, and its end.
 async fn carry(readers: Readers, mut end: SessionEnd, control: Control, outgoing: Outgoing) {
     let mut pumps = tokio::task::JoinSet::new();
+    let (ended, end_seen) = watch::channel(false);
     for (fd, kind) in readers {
-        let outgoing = outgoing.clone();
-        pumps.spawn(async move { pump(fd, kind, &outgoing).await });
+        let (outgoing, end_seen) = (outgoing.clone(), Some(end_seen.clone()));
+        pumps.spawn(async move { pump(fd, kind, &outgoing, end_seen).await });
     }
     let code = tokio::select! {
         code = end.wait() => code,
@@ -123,9 +125,8 @@ async fn carry(readers: Readers, mut end: SessionEnd, control: Control, outgoing
             return;
         }
     };
-    let drained = async { while pumps.join_next().await.is_some() {} };
-    // A grandchild that holds the pipe is not waited for.
-    drop(tokio::time::timeout(super::streams::DRAIN, drained).await);
+    ended.send_replace(true);
+    while pumps.join_next().await.is_some() {}
     let last = code
         .map(|code| message(Output::ExitCode(code)))
         .map_err(|error| status::of(&error));

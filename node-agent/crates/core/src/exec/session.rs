@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use agent_shim_client::{ExecExiting, ExecStreams, RequestError, TerminalSize};
 use agent_types::{ContainerId, ExecId};
+use tokio::runtime::Handle;
 
 use super::{ExecError, ExecSpec, Target, start};
 use crate::sandbox::Live;
@@ -72,18 +73,23 @@ impl Session {
     #[must_use]
     pub fn into_parts(self) -> (ExecStreams, Control, SessionEnd) {
         let end = SessionEnd {
-            container: self.control.container.clone(),
+            control: self.control.clone(),
             exit: self.exit,
+            seen: false,
         };
         (self.streams, self.control, end)
     }
 }
 
 /// The end of a process, to come.
+///
+/// Dropped before it was seen, it has the output drained: whoever held the streams was cut off, and
+/// the process would wait for ever for a reader.
 #[derive(Debug)]
 pub struct SessionEnd {
-    container: ContainerId,
+    control: Control,
     exit: ExecExiting,
+    seen: bool,
 }
 
 impl SessionEnd {
@@ -93,12 +99,20 @@ impl SessionEnd {
     /// When the shim goes first.
     pub async fn wait(&mut self) -> Result<i32, ExecError> {
         let ended = self.exit.wait().await;
+        self.seen = true;
         ended
             .map(|exit| exit.exit_code)
-            .map_err(|source| ExecError::Shim {
-                container: self.container.clone(),
-                source,
-            })
+            .map_err(|source| self.control.failed(source))
+    }
+}
+
+impl Drop for SessionEnd {
+    fn drop(&mut self) {
+        if let (false, Ok(runtime)) = (self.seen, Handle::try_current()) {
+            let control = self.control.clone();
+            // It may have ended meanwhile.
+            runtime.spawn(async move { drop(control.drain().await) });
+        }
     }
 }
 

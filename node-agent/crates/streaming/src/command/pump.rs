@@ -3,16 +3,14 @@
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use bytes::BufMut as _;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio::sync::watch;
 
 use crate::inlet::Inlet;
-use crate::outlet::{Outlet, ROOM};
-
-/// Most bytes read at once.
-const CHUNK: usize = 64 << 10;
+use crate::outlet::Outlet;
+use crate::relay::{self, Over};
+use crate::transport::Gone;
 
 /// Room that an output's pipe gets, where the kernel allows it: the process goes on writing while
 /// what it wrote is on its way.
@@ -49,44 +47,15 @@ pub(super) async fn outward(fd: OwnedFd, outlet: Option<Outlet>, mut ended: watc
     }
 }
 
-/// Whether a stream is at its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Over {
-    Yes,
-    NotYet,
-}
-
-/// Passes on all there is for now.
+/// Passes on all there is for now; drops it where nobody listens any more.
 async fn pass(source: &Receiver, listener: &mut Option<Outlet>) -> Over {
-    // Made when there is something to read, so that an idle stream holds no memory.
-    let mut buffer = Vec::with_capacity(ROOM + CHUNK);
-    loop {
-        let room = match listener {
-            Some(outlet) => outlet.reserve(CHUNK).await,
-            None => Ok(CHUNK),
-        };
-        let Ok(room) = room else {
-            *listener = None;
-            continue;
-        };
-        buffer.clear();
-        buffer.resize(ROOM, 0);
-        let read = source.try_read_buf(&mut (&mut buffer).limit(room));
-        if let Some(outlet) = listener {
-            outlet.settle(room, *read.as_ref().unwrap_or(&0));
-        }
-        match read {
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Over::NotYet,
-            // A terminal whose last process has ended gives EIO in place of an end.
-            Ok(0) | Err(_) => return Over::Yes,
-            Ok(_) => {}
-        }
-        if let Some(outlet) = listener
-            && outlet.send(&mut buffer).await.is_err()
-        {
-            *listener = None;
+    if let Some(outlet) = listener {
+        match relay::pass(source, outlet).await {
+            Ok(over) => return over,
+            Err(Gone) => *listener = None,
         }
     }
+    relay::discard(source)
 }
 
 /// Returns when the process has ended and nothing came since for a while.

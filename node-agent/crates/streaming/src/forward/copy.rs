@@ -2,57 +2,52 @@
 
 use std::time::Duration;
 
-use bytes::BufMut as _;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use crate::inlet::Inlet;
-use crate::outlet::{Outlet, ROOM};
+use crate::outlet::Outlet;
+use crate::relay::{self, Over};
 use crate::transport::Gone;
-
-/// Most bytes read at once.
-const CHUNK: usize = 64 << 10;
 
 /// How long a client may be silent that has been told the end, before its side is closed too.
 const AFTER_END: Duration = Duration::from_secs(30);
 
 /// Copies both ways. The end of either side is passed on while the other goes on; `error` ends
-/// when the socket's side has, which is what clients wait for.
+/// when the socket's side has, which is what clients wait for. A client that gives the stream up
+/// ends both at once. Whatever drops this drops the socket with it.
 pub(super) async fn both(socket: TcpStream, inlet: Inlet, data: &Outlet, error: &Outlet) {
     let (reader, writer) = socket.into_split();
-    let mut inward = tokio::spawn(inward(inlet, writer));
     let out = async {
         let sent = outward(&reader, data).await;
         let _ = data.finish().await;
         let _ = error.finish().await;
         sent
     };
-    if out.await.is_ok() {
-        drop(tokio::time::timeout(AFTER_END, &mut inward).await);
+    let inward = inward(inlet, writer);
+    tokio::pin!(out, inward);
+    let sent = tokio::select! {
+        sent = &mut out => sent,
+        () = &mut inward => {
+            drop(out.await);
+            return;
+        }
+    };
+    if sent.is_ok() {
+        drop(tokio::time::timeout(AFTER_END, inward).await);
     }
-    inward.abort();
 }
 
 async fn outward(reader: &OwnedReadHalf, data: &Outlet) -> Result<(), Gone> {
     loop {
-        if reader.readable().await.is_err() {
+        // Nothing is given up in the middle of a frame: other streams share the connection.
+        let ready = tokio::select! {
+            ready = reader.readable() => ready,
+            () = data.given_up() => return Err(Gone),
+        };
+        if ready.is_err() || relay::pass(reader, data).await? == Over::Yes {
             return Ok(());
-        }
-        // Made when there is something to read: an idle connection holds no memory.
-        let mut buffer = Vec::with_capacity(ROOM + CHUNK);
-        loop {
-            let room = data.reserve(CHUNK).await?;
-            buffer.clear();
-            buffer.resize(ROOM, 0);
-            let read = reader.try_read_buf(&mut (&mut buffer).limit(room));
-            data.settle(room, *read.as_ref().unwrap_or(&0));
-            match read {
-                Ok(0) => return Ok(()),
-                Ok(_) => data.send(&mut buffer).await?,
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
-                Err(_) => return Ok(()),
-            }
         }
     }
 }

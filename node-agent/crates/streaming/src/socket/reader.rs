@@ -2,6 +2,7 @@
 
 use fastwebsockets::{Frame, OpCode, Payload, WebSocketError, WebSocketRead};
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 
 use super::MAX_MESSAGE;
 use super::channels::Shared;
@@ -16,14 +17,18 @@ const END_OF_STREAM: u8 = 255;
 /// Answers to pings that may wait for a client that does not read.
 const AHEAD: usize = 16;
 
-/// Answers to what a client asks of the connection itself.
-pub(super) struct Control(mpsc::Sender<Vec<u8>>);
+/// Answers to what a client asks of the connection itself; they end when this is dropped, also in
+/// the middle of one that the client does not take.
+pub(super) struct Control {
+    answers: mpsc::Sender<Vec<u8>>,
+    answering: AbortHandle,
+}
 
 impl Control {
     /// Starts answering.
     pub(super) fn start(sink: Shared) -> Self {
         let (answers, mut waiting) = mpsc::channel::<Vec<u8>>(AHEAD);
-        tokio::spawn(async move {
+        let answering = tokio::spawn(async move {
             while let Some(payload) = waiting.recv().await {
                 let frame = Frame::pong(Payload::Owned(payload));
                 if sink.lock().await.write(frame).await.is_err() {
@@ -31,12 +36,21 @@ impl Control {
                 }
             }
         });
-        Self(answers)
+        Self {
+            answers,
+            answering: answering.abort_handle(),
+        }
     }
 
     /// Answers a ping; fails where too many answers wait.
     fn pong(&self, payload: &[u8]) -> Option<()> {
-        self.0.try_send(payload.to_vec()).ok()
+        self.answers.try_send(payload.to_vec()).ok()
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        self.answering.abort();
     }
 }
 

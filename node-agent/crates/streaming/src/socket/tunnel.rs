@@ -1,14 +1,20 @@
 //! A byte stream inside the messages of a WebSocket: SPDY tunnelled through proxies that pass
 //! nothing else.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use fastwebsockets::{
-    Frame, OpCode, Payload, Role, WebSocketError, WebSocketRead, after_handshake_split,
+    Frame, OpCode, Payload, Role, WebSocketError, WebSocketRead, WebSocketWrite,
+    after_handshake_split,
 };
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{DuplexStream, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::MAX_MESSAGE;
-use crate::transport::{LINGER, Reader, Transport};
+use crate::transport::{LINGER, Reader, Transport, Writer};
 
 /// Bytes on their way through the tunnel, each way.
 const DEPTH: usize = 128 << 10;
@@ -31,46 +37,73 @@ pub(crate) fn tunnel(outer: Transport) -> Transport {
     reading.set_auto_close(false);
     reading.set_auto_pong(false);
     reading.set_max_message_size(MAX_MESSAGE);
-    let (pongs, mut waiting) = mpsc::channel::<Vec<u8>>(AHEAD);
+    let (pongs, waiting) = mpsc::channel::<Vec<u8>>(AHEAD);
     let mut inward = tokio::spawn(inward(reading, far_writer, pongs));
+    let cut = CancellationToken::new();
+    let held = cut.clone().drop_guard();
     tokio::spawn(async move {
-        let mut bytes = Outward {
-            from: far_reader,
-            buffer: vec![0; DEPTH / 2],
-        };
-        loop {
-            let frame = tokio::select! {
-                Some(payload) = waiting.recv() => Frame::pong(Payload::Owned(payload)),
-                read = bytes.from.read(&mut bytes.buffer) => match read {
-                    Ok(count @ 1..) => Frame::binary(Payload::Borrowed(&bytes.buffer[..count])),
-                    _ => break,
-                },
-            };
-            if writing.write_frame(frame).await.is_err() {
-                inward.abort();
-                return;
+        let carrying = async {
+            if outward(&mut writing, far_reader, waiting).await.is_ok() {
+                // The client may have left.
+                drop(writing.write_frame(Frame::close(1000, b"")).await);
+                drop((&mut inward).await);
             }
-        }
-        let closing = async {
-            // The client may have left.
-            drop(writing.write_frame(Frame::close(1000, b"")).await);
-            drop((&mut inward).await);
         };
-        drop(tokio::time::timeout(LINGER, closing).await);
+        let too_long = async {
+            cut.cancelled().await;
+            tokio::time::sleep(LINGER).await;
+        };
+        tokio::select! {
+            () = carrying => {}
+            // A client that takes nothing holds nothing once it was given up.
+            () = too_long => {}
+        }
         inward.abort();
     });
     Transport {
-        reader: Box::new(inner_reader),
+        reader: Box::new(Held {
+            inner: inner_reader,
+            _end: held,
+        }),
         writer: Box::new(inner_writer),
         hangup,
         activity,
     }
 }
 
-/// Bytes to be framed.
-struct Outward {
-    from: ReadHalf<DuplexStream>,
-    buffer: Vec<u8>,
+/// Frames what comes out of the tunnel until its end.
+async fn outward(
+    writing: &mut WebSocketWrite<Writer>,
+    mut from: ReadHalf<DuplexStream>,
+    mut pongs: mpsc::Receiver<Vec<u8>>,
+) -> Result<(), WebSocketError> {
+    let mut buffer = vec![0; DEPTH / 2];
+    loop {
+        let frame = tokio::select! {
+            Some(payload) = pongs.recv() => Frame::pong(Payload::Owned(payload)),
+            read = from.read(&mut buffer) => match read {
+                Ok(count @ 1..) => Frame::binary(Payload::Borrowed(&buffer[..count])),
+                _ => return Ok(()),
+            },
+        };
+        writing.write_frame(frame).await?;
+    }
+}
+
+/// The inner reading half; tells when it is dropped.
+struct Held {
+    inner: ReadHalf<DuplexStream>,
+    _end: DropGuard,
+}
+
+impl AsyncRead for Held {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(context, buffer)
+    }
 }
 
 /// Passes on what the client sends; ends the stream when it leaves.

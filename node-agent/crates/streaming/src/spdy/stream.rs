@@ -85,6 +85,11 @@ impl Outflow {
         self.place.shared.sink.write(&last).await
     }
 
+    /// Returns once the client has reset the stream, or the connection has ended.
+    pub(crate) async fn given_up(&self) {
+        self.place.shared.closed(self.place.stream).await;
+    }
+
     /// Gives the stream up.
     pub(crate) fn reset(&self) {
         self.finished.store(true, Ordering::Relaxed);

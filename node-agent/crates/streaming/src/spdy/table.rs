@@ -113,6 +113,22 @@ impl Shared {
         }
     }
 
+    /// Waits until a stream is closed.
+    pub(super) async fn closed(&self, stream: u32) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if !self.lock().streams.contains_key(&stream) {
+                return;
+            }
+            tokio::select! {
+                () = changed => {}
+                () = self.gone.cancelled() => return,
+            }
+        }
+    }
+
     /// Says how much of what was reserved is sent.
     pub(super) fn settle(&self, stream: u32, reserved: usize, used: usize) {
         self.lock().windows.settle(stream, reserved, used);

@@ -314,6 +314,25 @@ async fn a_stream_that_is_full_holds_its_client_and_no_more_memory() {
 }
 
 #[tokio::test]
+async fn a_stream_that_is_reset_is_given_up_while_others_go_on() {
+    let (mut client, mut connection) = connected(4).await;
+    let (first, second) = (client.open("data").await, client.open("data").await);
+    let given_up = connection.accept().await.unwrap();
+    let kept = connection.accept().await.unwrap();
+    // Nothing is on its way on it, in either direction.
+    let outlet = Outlet::Spdy(given_up.outflow);
+    client
+        .write(&frame::reset(first, frame::Reset::Cancel))
+        .await;
+    outlet.given_up().await;
+    tokio::spawn(send(kept, 3));
+    assert_eq!(client.hear().await, Some(Heard::Reply(first)));
+    assert_eq!(client.hear().await, Some(Heard::Reply(second)));
+    let heard = Heard::Data(second, vec![7; 3], false);
+    assert_eq!(client.hear().await, Some(heard));
+}
+
+#[tokio::test]
 async fn leaving_is_heard_behind_a_full_stream() {
     let (mut client, mut connection) = connected(2).await;
     let number = client.open("stdin").await;
