@@ -6,14 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde_json::Value;
 
+use crate::cgroup;
 use crate::command;
 use crate::process::{self, Process};
 use crate::slot::Names;
-use crate::wait;
 
 /// What was found.
 pub type Traces = BTreeSet<String>;
@@ -43,13 +41,13 @@ impl Scope {
                 .iter()
                 .map(|table| format!("table {table}")),
         );
-        let cgroups = cgroups(&self.names);
+        let cgroups = cgroup::directories(&self.names.cgroup);
         found.extend(
             cgroups
                 .iter()
                 .map(|path| format!("cgroup {}", path.display())),
         );
-        found.extend(self.processes(&cgroups)?);
+        found.extend(self.processes()?);
         Ok(found)
     }
 
@@ -93,24 +91,11 @@ impl Scope {
 
     /// Removes everything; for the end of a test, whatever it left.
     pub fn clear(&self) -> Result<()> {
-        for helper in self.own()? {
-            end(helper.pid);
-        }
+        process::end_all("the launcher and the shims are gone", || {
+            Ok(self.own()?.iter().map(|one| one.pid).collect())
+        })?;
         self.unpin();
-        for directory in cgroups(&self.names) {
-            members(&directory).into_iter().for_each(end);
-        }
-        for directory in cgroups(&self.names) {
-            wait::until("a cgroup is removed", || {
-                match std::fs::remove_dir(&directory) {
-                    Ok(()) => Ok(Some(())),
-                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Some(())),
-                    Err(error) => {
-                        Err(error).with_context(|| format!("remove {}", directory.display()))
-                    }
-                }
-            })?;
-        }
+        cgroup::clear(&self.names.cgroup)?;
         for link in links(&self.names)? {
             // Its peer may have taken it along.
             let _ = command::output(Command::new("ip").args(["link", "delete", &link]));
@@ -162,8 +147,8 @@ impl Scope {
     }
 
     /// Returns the helpers, the processes in the cgroups, and those that stand or run below the directory.
-    fn processes(&self, cgroups: &[PathBuf]) -> Result<Traces> {
-        let inside: Vec<u32> = cgroups.iter().flat_map(|cgroup| members(cgroup)).collect();
+    fn processes(&self) -> Result<Traces> {
+        let inside = cgroup::processes(&self.names.cgroup);
         let helpers = self.own()?;
         let below = |pid: u32, link: &str| {
             std::fs::read_link(format!("/proc/{pid}/{link}"))
@@ -195,11 +180,6 @@ impl Scope {
     }
 }
 
-fn end(pid: u32) {
-    // It may have ended meanwhile.
-    let _ = kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
-}
-
 fn links(names: &Names) -> Result<Vec<String>> {
     let text = command::run(Command::new("ip").args(["-json", "link", "show"]))?;
     let all: Vec<Value> = serde_json::from_str(&text).context("read the list of links")?;
@@ -218,34 +198,4 @@ fn tables(names: &Names) -> Result<Vec<String>> {
         .filter(|table| table.split(' ').nth(1) == Some(&names.table))
         .map(str::to_owned)
         .collect())
-}
-
-/// Returns the cgroup directories of a slot in every hierarchy, the deepest first.
-fn cgroups(names: &Names) -> Vec<PathBuf> {
-    let root = Path::new("/sys/fs/cgroup");
-    let mut open: Vec<PathBuf> = std::iter::once(root.to_owned())
-        .chain(directories(root))
-        .map(|hierarchy| hierarchy.join(&names.cgroup))
-        .filter(|path| path.is_dir())
-        .collect();
-    let mut found = Vec::new();
-    while let Some(directory) = open.pop() {
-        open.extend(directories(&directory));
-        found.push(directory);
-    }
-    found.reverse();
-    found
-}
-
-fn directories(of: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(of).into_iter().flatten().flatten();
-    entries
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-        .map(|entry| entry.path())
-        .collect()
-}
-
-fn members(directory: &Path) -> Vec<u32> {
-    let text = std::fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
-    text.lines().filter_map(|line| line.parse().ok()).collect()
 }

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod agent;
+pub mod cgroup;
 pub mod cluster;
 pub mod command;
 pub mod cri;

@@ -5,6 +5,10 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::wait;
 
 /// One process, as /proc shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +77,18 @@ pub fn descendants(of: &[u32]) -> Result<Vec<Process>> {
         }
     }
     Ok(found)
+}
+
+/// Kills what `find` names until it names nothing more: a process may have made another before it ended.
+pub fn end_all(what: &str, find: impl Fn() -> Result<Vec<u32>>) -> Result<()> {
+    wait::until(what, || {
+        let left = find()?;
+        for pid in &left {
+            // It may have ended meanwhile.
+            let _ = kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
+        }
+        Ok(left.is_empty().then_some(()))
+    })
 }
 
 /// Returns a process's proportional share of memory, in KiB; 0 once it has ended.

@@ -51,6 +51,9 @@ pub(crate) struct Cli {
     /// Pulls of the large image by each peer.
     #[arg(long, default_value_t = 3)]
     pub(crate) pulls: usize,
+    /// Megabytes of output that a container writes to its log.
+    #[arg(long, default_value_t = 640)]
+    pub(crate) log_megabytes: u32,
     /// Write the figures here too, as JSON.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -103,6 +106,8 @@ pub(crate) enum Measure {
     Restart,
     /// Pulling a large image.
     Pull,
+    /// A container's output on its way to the log file.
+    Logs,
 }
 
 impl fmt::Display for Measure {
@@ -120,6 +125,7 @@ impl Measure {
             Self::More => "one more pod",
             Self::Restart => "restart",
             Self::Pull => "pull",
+            Self::Logs => "logs",
         }
     }
 }

@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use harness::cri::Cri;
 use harness::pod::{container_config, sandbox_config};
+use harness::wait;
+use proto::cri::{ListPodSandboxRequest, PodSandboxFilter};
+use tokio::task::JoinSet;
 
 /// The calls of a cycle, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,9 +75,20 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 impl Pods {
     /// Brings a pod with one container up.
     pub(crate) async fn up(&self, pace: Pace, times: &mut Times) -> Result<Pod> {
+        self.up_with(&["/bin/pause"], pace, times).await
+    }
+
+    /// Brings a pod up whose container runs `command`.
+    pub(crate) async fn up_with(
+        &self,
+        command: &[&str],
+        pace: Pace,
+        times: &mut Times,
+    ) -> Result<Pod> {
         let name = format!("pod-{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        let sandbox_config = sandbox_config(&name, &self.logs, &self.cgroup_parent);
-        let container_config = container_config("main", &self.image, &["/bin/pause"]);
+        let mut sandbox_config = sandbox_config(&name, &self.logs, &self.cgroup_parent);
+        sandbox_config.labels.extend(label());
+        let container_config = container_config("main", &self.image, command);
         pause(pace.group).await;
         let sandbox = timed(
             times,
@@ -149,21 +163,21 @@ impl Pods {
 
     /// Brings `count` pods up, a few at a time.
     pub(crate) async fn many_up(&self, count: usize) -> Result<Vec<Pod>> {
-        let tasks: Vec<_> = shares(count, 4)
+        let mut tasks: JoinSet<_> = shares(count, 4)
             .map(|share| {
                 let pods = self.clone();
-                tokio::spawn(async move {
+                async move {
                     let mut up = Vec::new();
                     for _ in 0..share {
                         up.push(pods.up(Pace::default(), &mut Vec::new()).await?);
                     }
                     Ok::<_, anyhow::Error>(up)
-                })
+                }
             })
             .collect();
         let mut all = Vec::new();
-        for task in tasks {
-            all.extend(task.await??);
+        while let Some(ended) = tasks.join_next().await {
+            all.extend(ended??);
         }
         Ok(all)
     }
@@ -171,24 +185,51 @@ impl Pods {
     /// Takes pods down, a few at a time.
     pub(crate) async fn many_down(&self, pods: Vec<Pod>) -> Result<()> {
         let chunk = pods.len().div_ceil(4).max(1);
-        let tasks: Vec<_> = pods
+        let mut tasks: JoinSet<_> = pods
             .chunks(chunk)
             .map(<[Pod]>::to_vec)
             .map(|share| {
                 let pods = self.clone();
-                tokio::spawn(async move {
+                async move {
                     for pod in share {
                         pods.down(&pod, Pace::default(), &mut Vec::new()).await?;
                     }
                     Ok::<_, anyhow::Error>(())
-                })
+                }
             })
             .collect();
-        for task in tasks {
-            task.await??;
+        while let Some(ended) = tasks.join_next().await {
+            ended??;
         }
         Ok(())
     }
+
+    /// Removes every pod that this run has on the peer, up or half made.
+    pub(crate) async fn clear(&self) -> Result<()> {
+        let filter = PodSandboxFilter {
+            label_selector: label().into_iter().collect(),
+            ..PodSandboxFilter::default()
+        };
+        let request = ListPodSandboxRequest {
+            filter: Some(filter),
+        };
+        wait::until_async("no pod of the benchmark is left", || async {
+            let mut runtime = self.cri.runtime.clone();
+            let left = runtime.list_pod_sandbox(request.clone()).await?;
+            let left = left.into_inner().items;
+            for sandbox in &left {
+                self.cri.stop_sandbox(&sandbox.id).await?;
+                self.cri.remove_sandbox(&sandbox.id).await?;
+            }
+            Ok(left.is_empty().then_some(()))
+        })
+        .await
+    }
+}
+
+/// What this run's pods are known by, on a peer that has pods of others too.
+fn label() -> [(String, String); 1] {
+    [("bench".to_owned(), std::process::id().to_string())]
 }
 
 fn shares(count: usize, workers: usize) -> impl Iterator<Item = usize> {

@@ -9,10 +9,10 @@
     reason = "printing is its work"
 )]
 
-mod cgroups;
 mod cli;
 mod cycle;
 mod latency;
+mod logs;
 mod memory;
 mod more;
 mod peer;
@@ -25,10 +25,11 @@ mod throughput;
 
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use clap::Parser as _;
 use harness::image::Image;
 use harness::registry::Registry;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::{Cli, Measure};
 use crate::peer::{Peer, Surroundings};
@@ -59,35 +60,29 @@ fn run(cli: &Cli) -> Result<()> {
     runtime.block_on(measure(cli))
 }
 
+/// Measures, and takes everything away again: at the end, after a failure, and when told to end.
 async fn measure(cli: &Cli) -> Result<()> {
+    let mut told = Told::listen()?;
     let registry = Registry::start()?;
-    let image = registry.push("bench/busybox:1", &Image::busybox()?)?;
-    let surroundings = Surroundings {
-        registry: &registry,
-        image: &image,
-        cli,
-    };
     let mut peers = Vec::new();
-    for (number, spec) in cli.peers().iter().enumerate() {
-        eprintln!("starting {}", spec.name());
-        peers.push(
-            Peer::start(spec, number, &surroundings)
-                .await
-                .with_context(|| format!("start {}", spec.name()))?,
-        );
-    }
-    let mut report = Report::new(cli.baseline(), &peers);
-    for measure in cli.measures() {
-        eprintln!("measuring {measure}");
-        match measure {
-            Measure::Latency => latency::measure(cli, &peers, &mut report).await?,
-            Measure::Throughput => throughput::measure(cli, &peers, &mut report).await?,
-            Measure::Memory => memory::measure(cli, &peers, &mut report).await?,
-            Measure::More => more::measure(cli, &peers, &mut report).await?,
-            Measure::Restart => restart::measure(cli, &mut peers, &mut report).await?,
-            Measure::Pull => pull::measure(cli, &peers, &registry, &mut report).await?,
+    // Blocking work, such as making the large image, is finished before a signal is heard.
+    let measured = tokio::select! {
+        biased;
+        signal = told.ended() => Err(anyhow!("ended by {signal}")),
+        measured = figures(cli, &registry, &mut peers) => measured,
+    };
+    let report = match measured {
+        Ok(report) => report,
+        Err(error) => {
+            for peer in peers {
+                let name = peer.name.clone();
+                if let Err(error) = peer.abandon().await {
+                    eprintln!("warning: {name} keeps something of this run: {error:?}");
+                }
+            }
+            return Err(error);
         }
-    }
+    };
     for peer in peers {
         let name = peer.name.clone();
         peer.stop().await.with_context(|| format!("stop {name}"))?;
@@ -97,4 +92,58 @@ async fn measure(cli: &Cli) -> Result<()> {
         std::fs::write(file, report.json()).with_context(|| format!("write {}", file.display()))?;
     }
     Ok(())
+}
+
+/// Starts the peers and measures them.
+async fn figures(cli: &Cli, registry: &Registry, peers: &mut Vec<Peer>) -> Result<Report> {
+    let image = registry.push("bench/busybox:1", &Image::busybox()?)?;
+    let surroundings = Surroundings {
+        registry,
+        image: &image,
+        cli,
+    };
+    for (number, spec) in cli.peers().iter().enumerate() {
+        eprintln!("starting {}", spec.name());
+        peers.push(
+            Peer::start(spec, number, &surroundings)
+                .await
+                .with_context(|| format!("start {}", spec.name()))?,
+        );
+    }
+    let mut report = Report::new(cli.baseline(), peers);
+    for measure in cli.measures() {
+        eprintln!("measuring {measure}");
+        match measure {
+            Measure::Latency => latency::measure(cli, peers, &mut report).await?,
+            Measure::Throughput => throughput::measure(cli, peers, &mut report).await?,
+            Measure::Memory => memory::measure(cli, peers, &mut report).await?,
+            Measure::More => more::measure(cli, peers, &mut report).await?,
+            Measure::Restart => restart::measure(cli, peers, &mut report).await?,
+            Measure::Pull => pull::measure(cli, peers, registry, &mut report).await?,
+            Measure::Logs => logs::measure(cli, peers, &mut report).await?,
+        }
+    }
+    Ok(report)
+}
+
+/// The signals that end a run before its time.
+struct Told {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Told {
+    fn listen() -> Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).context("listen for SIGINT")?,
+            terminate: signal(SignalKind::terminate()).context("listen for SIGTERM")?,
+        })
+    }
+
+    async fn ended(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use tokio::task::JoinSet;
 
 use crate::cli::Cli;
 use crate::cycle::{Call, Pace, Pods, Times};
@@ -50,10 +51,10 @@ pub(crate) async fn measure(cli: &Cli, peers: &[Peer], report: &mut Report) -> R
 
 /// Returns the time each pod took to come up.
 async fn flat_out(pods: &Pods, concurrency: usize, end: Instant) -> Result<Vec<f64>> {
-    let workers: Vec<_> = (0..concurrency)
+    let mut workers: JoinSet<_> = (0..concurrency)
         .map(|_| {
             let pods = pods.clone();
-            tokio::spawn(async move {
+            async move {
                 let mut ups: Vec<f64> = Vec::new();
                 while Instant::now() < end {
                     let mut times = Times::new();
@@ -68,12 +69,12 @@ async fn flat_out(pods: &Pods, concurrency: usize, end: Instant) -> Result<Vec<f
                     pods.down(&pod, Pace::default(), &mut times).await?;
                 }
                 Ok::<_, anyhow::Error>(ups)
-            })
+            }
         })
         .collect();
     let mut all: Vec<f64> = Vec::new();
-    for worker in workers {
-        all.extend(worker.await??);
+    while let Some(ended) = workers.join_next().await {
+        all.extend(ended??);
     }
     Ok(all)
 }

@@ -12,6 +12,6 @@ mod hostile;
 mod isolation;
 mod lifecycle;
 mod logs;
-mod measure;
+mod memory;
 mod restart;
 mod sessions;

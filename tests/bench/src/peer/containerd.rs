@@ -5,16 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result};
+use harness::cgroup;
 use harness::command;
 use harness::image::{Image, LayerBuilder, pause_program};
 use harness::process;
 use harness::registry::Registry;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde_json::json;
 use tempfile::TempDir;
-
-use crate::cgroups;
 
 /// The command line of the pause image.
 pub(crate) const PAUSE_COMMAND: &str = "/sandbox-pause";
@@ -180,14 +177,25 @@ impl Containerd {
 
     fn end(&mut self) -> Result<()> {
         self.kill()?;
-        for shim in self.shims()? {
-            // It may have ended meanwhile.
-            let _ = kill(Pid::from_raw(shim.cast_signed()), Signal::SIGKILL);
-        }
-        cgroups::clear(&self.cgroup_parent)?;
+        process::end_all("containerd's shims and runtimes are gone", || {
+            self.helpers()
+        })?;
+        cgroup::clear(&self.cgroup_parent)?;
         // Without pods there never was a bridge.
         let _ = command::output(Command::new("ip").args(["link", "delete", &self.bridge]));
         Ok(())
+    }
+
+    /// Returns the shims' process ids, and those of the runtimes they have called: cut short, such
+    /// a call could make cgroups after they were cleared away.
+    fn helpers(&self) -> Result<Vec<u32>> {
+        let directory = self.directory.path().display().to_string();
+        let all = process::all()?;
+        let ours = all.iter().filter(|one| {
+            (one.name.starts_with("containerd-shim") || one.name == self.runtime.name())
+                && one.command.contains(&directory)
+        });
+        Ok(ours.map(|one| one.pid).collect())
     }
 
     fn file(&self, name: &str) -> PathBuf {

@@ -7,11 +7,11 @@ mod service;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use harness::cgroup;
 use harness::process;
 use harness::registry::Registry;
 use tempfile::TempDir;
 
-use crate::cgroups;
 use crate::cli::{Cli, Known, PeerSpec};
 use crate::cycle::Pods;
 use agent::AgentPeer;
@@ -124,7 +124,7 @@ impl Peer {
     pub(crate) fn pauses(&self) -> Result<Vec<u32>> {
         match &self.service {
             Service::Containerd(_) => {
-                let inside = cgroups::processes(&self.pods.cgroup_parent);
+                let inside = cgroup::processes(&self.pods.cgroup_parent);
                 let all = process::all()?;
                 Ok(pids(all.iter().filter(|one| {
                     inside.contains(&one.pid) && one.command == containerd::PAUSE_COMMAND
@@ -161,16 +161,27 @@ impl Peer {
 
     /// Stops the peer if it was started here, and removes everything it made.
     pub(crate) async fn stop(self) -> Result<()> {
-        self.pods
-            .cri
-            .remove_image(&self.pods.image)
-            .await
-            .context("remove the image")?;
+        self.remove_image().await?;
         match self.service {
             Service::Containerd(containerd) => containerd.stop(),
             Service::Agent(agent) => agent.stop(),
-            Service::External(_) => Ok(()),
+            Service::External(_) => cgroup::clear(&self.pods.cgroup_parent),
         }
+    }
+
+    /// Takes away what a run that was cut short has on a peer that goes on; one that was started
+    /// here is ended with all it has when it is dropped.
+    pub(crate) async fn abandon(self) -> Result<()> {
+        if !matches!(self.service, Service::External(_)) {
+            return Ok(());
+        }
+        self.pods.clear().await?;
+        self.stop().await
+    }
+
+    async fn remove_image(&self) -> Result<()> {
+        let removed = self.pods.cri.remove_image(&self.pods.image).await;
+        removed.context("remove the image")
     }
 }
 
