@@ -57,7 +57,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
         config.cgroup_parent.clone(),
     ))?;
     let _claim = claim(&cgroups).await?;
-    let services = open(config, Arc::clone(&store), cgroups, &boot_id).await?;
+    let services = open(config, store, cgroups, &boot_id).await?;
     let node = Node::new(Arc::new(services));
     let servers = Servers::start(&node, identity, bound).await;
     let recovered = recover(&node, boot_id).await?;
@@ -73,7 +73,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     streams.abort();
     gc::last(&node, DRAIN).await;
     if node.is_idle() {
-        take_network_down(store).await;
+        take_network_down(&node.services().network).await;
         node.leave().await;
     }
     tracing::info!("stopped, containers go on");
@@ -81,15 +81,8 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
 }
 
 /// Takes the bridge, the rules and the changed settings off the host: no sandbox needs them.
-async fn take_network_down(store: Arc<Store>) {
-    let changes = match NetworkLedger(store).load() {
-        Ok(changes) => changes,
-        Err(error) => {
-            tracing::warn!(error = %agent_telemetry::chain(&error), "network left as it is");
-            return;
-        }
-    };
-    if let Err(errors) = Network::teardown(&changes).await {
+async fn take_network_down(network: &Network) {
+    if let Err(errors) = network.leave().await {
         tracing::warn!(error = %agent_telemetry::chain(&errors), "network not taken down in full");
     }
 }

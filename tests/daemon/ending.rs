@@ -122,3 +122,20 @@ async fn what_a_removal_left_is_deleted_before_the_end() -> Result<()> {
     node.cri = node.agent.cri().await?;
     node.finish().await
 }
+
+#[tokio::test]
+async fn an_idle_agent_takes_its_network_down_without_a_warning() -> Result<()> {
+    let mut node = Node::start().await?;
+    let sandbox = node.sandbox("pod").await?;
+    node.cri.stop_sandbox(&sandbox.id).await?;
+    node.cri.remove_sandbox(&sandbox.id).await?;
+    node.agent.terminate()?;
+    let log = node.agent.log();
+    assert!(log.contains("network made ready"), "{log}");
+    assert!(log.contains("stopped, containers go on"), "{log}");
+    assert!(!log.contains("WARN"), "{log}");
+    node.agent.spawn_again()?;
+    node.agent.serving().await?;
+    node.cri = node.agent.cri().await?;
+    node.finish().await
+}

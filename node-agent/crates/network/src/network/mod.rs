@@ -72,9 +72,7 @@ struct Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        for watcher in self.watchers.get().into_iter().flatten() {
-            watcher.abort();
-        }
+        self.stop_watching();
     }
 }
 
@@ -92,6 +90,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Inner {
+    fn stop_watching(&self) {
+        for watcher in self.watchers.get().into_iter().flatten() {
+            watcher.abort();
+        }
+    }
+
     fn warn(&self, warning: String) {
         let mut warnings = lock(&self.warnings);
         if !warnings.contains(&warning) {

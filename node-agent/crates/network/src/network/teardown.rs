@@ -1,6 +1,6 @@
-//! Takes everything of ours off the host, from the ledger alone.
+//! Takes everything of ours off the host; what that is, the ledger knows.
 
-use super::Network;
+use super::{Network, lock};
 use crate::error::{TeardownError, TeardownErrors};
 use crate::host::bridge::{self, Link};
 use crate::host::{HostChanges, Mark, sysctl};
@@ -8,6 +8,21 @@ use crate::netlink::interface_prefix;
 use crate::nft::Table;
 
 impl Network {
+    /// Takes everything of a running network off the host, see [`Network::teardown`]. For an agent
+    /// that ends without sandboxes: nothing is watched or put right afterwards.
+    ///
+    /// # Errors
+    /// With everything that could not be removed; the rest was.
+    pub async fn leave(&self) -> Result<(), TeardownErrors> {
+        // Whatever is being made is finished first, and nothing is made again: to the watchers,
+        // what goes now would be others' doing.
+        let _one = self.inner.preparing.lock().await;
+        self.inner.stop_watching();
+        *lock(&self.inner.base) = None;
+        let changes = lock(&self.inner.changes).clone();
+        Self::teardown(&changes).await
+    }
+
     /// Removes the bridge with every link on it that is ours, the rules, and puts the settings
     /// back that were changed; repeatable. Call it without a running network on this bridge.
     ///

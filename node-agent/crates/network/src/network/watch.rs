@@ -37,8 +37,10 @@ pub(super) async fn links(mut watch: Watch, inner: Weak<Inner>) {
 
 fn link_gone(inner: &Inner, name: &str) {
     if name == inner.config.bridge {
-        *lock(&inner.base) = None;
-        tracing::warn!(interface = name, "bridge was removed");
+        // Nobody misses one that was not made yet, or that this agent takes down as it ends.
+        if lock(&inner.base).take().is_some() {
+            tracing::warn!(interface = name, "bridge was removed");
+        }
     } else if name.starts_with(&inner.prefix) && !exists(name) {
         lock(&inner.state).link_gone(name);
     }

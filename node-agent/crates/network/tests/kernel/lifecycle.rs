@@ -87,6 +87,24 @@ fn nothing_is_left_of_a_sandbox_or_of_the_network() {
 }
 
 #[test]
+fn a_running_network_that_leaves_puts_nothing_back() {
+    on_host(|host| async move {
+        for _ in 0..10 {
+            let network = host.open();
+            // Its link may go unheard of until after the bridge's.
+            let pod = host.pod(&network, "a", &[tcp(None, 8080, 80)]).await;
+            network.detach(&pod.attachment).await.unwrap();
+            network.leave().await.unwrap();
+            drop(pod);
+            assert_eq!(run("nft", "list ruleset"), "");
+            assert!(!run("ip", "link").contains("nodeagent0"));
+            assert_eq!(sysctl("net/ipv4/ip_forward"), "0");
+            network.leave().await.unwrap();
+        }
+    });
+}
+
+#[test]
 fn a_reservation_alone_is_given_back() {
     on_host(|host| async move {
         let network = host.open();
