@@ -94,7 +94,7 @@ pub(crate) async fn create(
         }),
         Err(source) => {
             // What cannot be undone now stays in the ledger, and the next pass tries again.
-            drop(remove::clean(services, sandbox, &record, None).await);
+            drop(remove::clean(services, sandbox, &record, live).await);
             Err(step(source))
         }
     }

@@ -71,10 +71,18 @@ impl Classify for LocalError {
 
 impl Node {
     /// Creates a person's container and returns its id; nothing runs, and no address is taken.
+    /// A caller that goes away leaves it whole or not there.
     ///
     /// # Errors
     /// What was refused or failed; nothing is left behind then.
-    pub async fn create_local(&self, mut spec: LocalSpec) -> Result<ContainerId, LocalError> {
+    pub async fn create_local(&self, spec: LocalSpec) -> Result<ContainerId, LocalError> {
+        let node = self.clone();
+        tokio::spawn(async move { node.make_local(spec).await })
+            .await
+            .unwrap_or(Err(LocalError::Interrupted(Interrupted)))
+    }
+
+    async fn make_local(&self, mut spec: LocalSpec) -> Result<ContainerId, LocalError> {
         self.share_hostname(&mut spec.sandbox);
         let refused = |error| LocalError::Sandbox(Arc::new(error));
         create::check(&self.services, &spec.sandbox).map_err(refused)?;

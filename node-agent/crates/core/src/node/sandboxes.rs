@@ -94,10 +94,8 @@ impl Node {
     /// Tries again to end what earlier stops have left.
     pub(crate) async fn retry_tear_downs(&self) {
         for handle in self.index.sandboxes(None) {
-            if handle.view().phase == SandboxPhase::NotReady {
-                // Without a leftover it has nothing to do; a failure is in the log.
-                drop(ask(&handle, |reply| Command::Stop { reply }).await);
-            }
+            // A failure is in the log.
+            drop(ask(&handle, |reply| Command::EndLeftover { reply }).await);
         }
     }
 

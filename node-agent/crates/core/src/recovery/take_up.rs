@@ -258,12 +258,8 @@ async fn rest(node: &Node, known: Known, rebooted: bool) {
     {
         let (reply, _) = tokio::sync::oneshot::channel();
         // The queue is empty and the task has just begun.
-        drop(
-            handle
-                .commands
-                .send(Message::Command(Command::Stop { reply }))
-                .await,
-        );
+        let end = Message::Command(Command::EndLeftover { reply });
+        drop(handle.commands.send(end).await);
     }
 }
 

@@ -199,12 +199,14 @@ async fn make(
         .as_ref()
         .zip(netlink)
         .map(|(netns, netlink)| Guest { netns, netlink });
+    let shim_process = Arc::new(pidfd);
+    owned.shim_process = Some(Arc::clone(&shim_process));
     network::attach(services, record, owned, guest, permit).await?;
     save_state(services, record, SandboxPhase::Ready, owned).await?;
     let live = Live {
         shim,
         shim_pid: pid,
-        shim_process: Arc::new(pidfd),
+        shim_process,
         netns: netns.or(joined.netns),
         attachment: owned.attachment.clone(),
         cni: owned.cni.clone(),

@@ -131,10 +131,10 @@ async fn end_shim(
     shim: Option<Shim>,
     process: Option<Arc<OwnedFd>>,
 ) -> Result<(), TeardownError> {
-    let shim = match shim {
-        Some(shim) => shim,
+    let (shim, process) = match shim {
+        Some(shim) => (shim, process),
         None => match Shim::connect(&services.paths().sandbox(&record.id)).await {
-            Ok((shim, _)) => shim,
+            Ok((shim, ready)) => (shim, Some(Arc::new(ready.pidfd))),
             Err(ConnectError::Absent { .. }) => return Ok(()),
             Err(source) => {
                 return Err(TeardownError::Connect {

@@ -114,6 +114,14 @@ impl Actor {
         }
     }
 
+    pub(super) fn end_leftover(&mut self, reply: Reply<(), EndError>) {
+        if self.leftover.is_some() {
+            self.stop(reply);
+        } else {
+            drop(reply.send(Ok(())));
+        }
+    }
+
     /// Ends every container and gives the network back.
     pub(super) fn take_down(&mut self) {
         self.move_on(SandboxEvent::StopAsked);

@@ -36,6 +36,10 @@ pub(crate) enum Command {
     Stop {
         reply: Reply<(), EndError>,
     },
+    /// End what an earlier tear-down has left, and nothing that stands.
+    EndLeftover {
+        reply: Reply<(), EndError>,
+    },
     Remove {
         reply: Reply<(), EndError>,
     },

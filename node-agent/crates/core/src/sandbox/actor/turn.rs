@@ -65,6 +65,7 @@ impl Actor {
         match command {
             Command::WaitUp { reply } => self.wait_up(reply),
             Command::Stop { reply } => self.stop(reply),
+            Command::EndLeftover { reply } => self.end_leftover(reply),
             Command::Remove { reply } => self.remove(reply),
             Command::CreateContainer { id, spec, reply } => self.create_container(id, *spec, reply),
             Command::StartContainer { id, reply } => self.start_container(&id, reply),
