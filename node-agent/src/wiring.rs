@@ -26,10 +26,11 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 use crate::config::Config;
+use crate::host;
 use crate::records::{NetworkLedger, StoredImages};
+use crate::signals::Stop;
 use crate::socket::{self, Bound};
 use crate::streams::NodeStreams;
-use crate::{host, signals};
 
 /// How long an agent that is ending may hold the records.
 const HANDOVER: Duration = Duration::from_secs(5);
@@ -62,12 +63,14 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let servers = Servers::start(&node, identity, bound).await;
     let recovered = recover(&node, boot_id).await?;
     announce(&recovered);
+    // Whoever hears that it serves may tell it to stop at once.
+    let stop = Stop::listen()?;
     servers.open().await;
     let housekeeping = tokio::spawn(gc::run(node.clone()));
     let stop_streams = CancellationToken::new();
     let backend = Arc::new(NodeStreams(node.clone()));
     let streams = tokio::spawn(streaming.serve(backend, stop_streams.clone()));
-    let result = servers.run().await;
+    let result = servers.run(stop).await;
     stop_streams.cancel();
     housekeeping.abort();
     streams.abort();
@@ -274,9 +277,9 @@ impl Servers {
     }
 
     /// Serves until told to stop.
-    async fn run(mut self) -> anyhow::Result<()> {
+    async fn run(mut self, mut stop: Stop) -> anyhow::Result<()> {
         tokio::select! {
-            told = signals::told_to_stop() => told?,
+            () = stop.told() => {}
             ended = self.running.join_next() => if let Some(ended) = ended { ended?? },
         }
         tell_systemd(&NotifyState::Stopping);
