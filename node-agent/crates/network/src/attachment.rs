@@ -66,6 +66,15 @@ impl MacAddress {
         };
         Self([b'n', b'a', a, b, c, d])
     }
+
+    /// Returns the link-local address that the kernel would make of it (RFC 4291, appendix A).
+    pub(crate) fn link_local(self) -> Ipv6Addr {
+        let [a, b, c, d, e, f] = self.0;
+        let mut octets = [0; 16];
+        octets[..2].copy_from_slice(&[0xfe, 0x80]);
+        octets[8..].copy_from_slice(&[a ^ 2, b, c, 0xff, 0xfe, d, e, f]);
+        octets.into()
+    }
 }
 
 impl fmt::Display for MacAddress {

@@ -8,8 +8,8 @@ use rtnetlink::packet_route::address::{
     AddressAttribute, AddressFlags, AddressMessage, AddressScope,
 };
 use rtnetlink::packet_route::link::{
-    InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute,
-    LinkFlags, LinkInfo, LinkMessage,
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridgePort, InfoData, InfoKind, InfoPortData,
+    InfoPortKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -18,7 +18,7 @@ use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::io::Errno;
 
 use super::{Batch, Refused, Socket};
-use crate::attachment::BridgeAttachment;
+use crate::attachment::{BridgeAttachment, MacAddress};
 
 /// Name of a sandbox's end of its link.
 pub(crate) const GUEST_INTERFACE: &str = "eth0";
@@ -27,10 +27,18 @@ const LOOPBACK: u32 = 1;
 
 const MAKE_LINK: &str = "make the link";
 const FIND_LINK: &str = "find eth0";
+const NO_ADDRESS: &str = "keep the kernel from making up an address";
+const LINK_LOCAL: &str = "add the link-local address";
 const IPV6_ADDRESS: &str = "add the IPv6 address";
 const IPV6_ROUTE: &str = "add the IPv6 default route";
 
+/// Prefix length of link-local addresses.
+const LINK_LOCAL_PREFIX: u8 = 64;
+
 /// Makes the link: both ends, one inside the namespace, the other on the bridge and up.
+///
+/// The host's end has no IPv6 address: a port of a bridge needs none, and the kernel would make
+/// one up, ask for duplicates and join groups for it.
 pub(crate) fn create(
     socket: &mut Socket,
     attachment: &BridgeAttachment,
@@ -45,11 +53,10 @@ pub(crate) fn create(
         LinkAttribute::Mtu(mtu),
         LinkAttribute::NetNsFd(netns.as_raw_fd()),
     ];
+    let named = || LinkAttribute::IfName(attachment.interface.clone());
     let mut message = LinkMessage::default();
-    message.header.flags = LinkFlags::Up;
-    message.header.change_mask = LinkFlags::Up;
     message.attributes = vec![
-        LinkAttribute::IfName(attachment.interface.clone()),
+        named(),
         LinkAttribute::Mtu(mtu),
         LinkAttribute::Controller(bridge),
         LinkAttribute::LinkInfo(vec![
@@ -63,7 +70,21 @@ pub(crate) fn create(
         RouteNetlinkMessage::NewLink(message),
         NLM_F_CREATE | NLM_F_EXCL,
     );
-    socket.transact(&batch, |_, _| false).map(drop)
+    // The kernel takes neither of these in the message that makes the link, and in one message
+    // it would do the second first.
+    let mut message = LinkMessage::default();
+    message.attributes = vec![named(), without_generated_address()];
+    batch.push(NO_ADDRESS, RouteNetlinkMessage::SetLink(message), 0);
+    let mut message = LinkMessage::default();
+    message.header.flags = LinkFlags::Up;
+    message.header.change_mask = LinkFlags::Up;
+    message.attributes = vec![named()];
+    batch.push(
+        "bring the link up",
+        RouteNetlinkMessage::SetLink(message),
+        0,
+    );
+    socket.transact(&batch, knows_no_ipv6).map(drop)
 }
 
 /// Lets frames leave through the port they came from.
@@ -116,6 +137,7 @@ pub(crate) fn configure(socket: &mut Socket, attachment: &BridgeAttachment) -> R
     let index = guest_index(socket)?;
     let mut batch = Batch::default();
     push_up(&mut batch, "bring the loopback up", LOOPBACK);
+    push_link_local(&mut batch, index, attachment.mac);
     if let Some(ip) = attachment.ipv4 {
         let prefix = ip.address.prefix_len();
         push_address(
@@ -151,13 +173,40 @@ pub(crate) fn configure(socket: &mut Socket, attachment: &BridgeAttachment) -> R
     socket
         .transact(&batch, |step, errno| {
             // A sandbox may switch IPv6 off by sysctl; it then does without.
-            matches!(step, IPV6_ADDRESS | IPV6_ROUTE)
+            let off = matches!(step, LINK_LOCAL | IPV6_ADDRESS | IPV6_ROUTE)
                 && matches!(
                     errno,
                     Errno::ACCESS | Errno::NETUNREACH | Errno::HOSTUNREACH
-                )
+                );
+            off || knows_no_ipv6(step, errno)
         })
         .map(drop)
+}
+
+/// Says whether a refusal only means that the kernel has no IPv6 that would have to be quiet.
+fn knows_no_ipv6(step: &'static str, errno: Errno) -> bool {
+    matches!(step, NO_ADDRESS | LINK_LOCAL)
+        && matches!(errno, Errno::AFNOSUPPORT | Errno::OPNOTSUPP)
+}
+
+/// Gives a link that is still down the link-local address the kernel would give it.
+///
+/// The kernel's own comes with duplicate detection, router solicitations and reports of groups,
+/// and the bridge copies each of them to every other sandbox: what one start costs would grow
+/// with their number. Nobody else can have this address, and no router is to be found.
+fn push_link_local(batch: &mut Batch, index: u32, mac: MacAddress) {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.attributes = vec![without_generated_address()];
+    batch.push(NO_ADDRESS, RouteNetlinkMessage::SetLink(message), 0);
+    let ip = mac.link_local().into();
+    push_address(batch, LINK_LOCAL, index, ip, LINK_LOCAL_PREFIX);
+}
+
+fn without_generated_address() -> LinkAttribute {
+    LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(
+        In6AddrGenMode::None,
+    )])])
 }
 
 fn guest_index(socket: &mut Socket) -> Result<u32, Refused> {
@@ -191,7 +240,10 @@ fn push_address(batch: &mut Batch, step: &'static str, index: u32, ip: IpAddr, p
     message.header.family = family(ip);
     message.header.prefix_len = prefix;
     message.header.index = index;
-    message.header.scope = AddressScope::Universe;
+    message.header.scope = match ip {
+        IpAddr::V6(ip) if ip.is_unicast_link_local() => AddressScope::Link,
+        _ => AddressScope::Universe,
+    };
     message.attributes = vec![AddressAttribute::Local(ip), AddressAttribute::Address(ip)];
     match ip {
         IpAddr::V4(ip) => {

@@ -157,16 +157,30 @@ fn masquerade_rules(rules: &Rules<'_>) -> Vec<String> {
     all
 }
 
-/// Returns the rules for bridged packets: no sandbox speaks as a router.
+/// What no sandbox says to another, or to the host, on the bridge.
+///
+/// Advertisements would make it a router. Solicitations find none, and reports of groups interest
+/// nobody on a bridge that does not snoop; both come by themselves with every new sandbox, and the
+/// bridge would copy them to all others.
+const UNHEARD: &str = "nd-router-advert, nd-router-solicit, mld-listener-report, \
+                       mld-listener-done, mld2-listener-report";
+
+/// Chains of bridged packets that agents before this one laid down.
+const FORMER_CHAINS: [&str; 2] = ["forward", "input"];
+
+/// Returns the rules for bridged packets, looked at once, before the bridge copies them.
 pub(crate) fn bridge_ruleset(rules: &Rules<'_>) -> String {
     let Rules { table, prefix, .. } = rules;
-    let mut text = format!("add table bridge {table}\n");
-    for hook in ["forward", "input"] {
+    let mut text = format!(
+        "add table bridge {table}\n\
+         add chain bridge {table} prerouting {{ type filter hook prerouting priority -300; policy accept; }}\n\
+         flush chain bridge {table} prerouting\n\
+         add rule bridge {table} prerouting iifname \"{prefix}*\" icmpv6 type {{ {UNHEARD} }} drop\n"
+    );
+    for chain in FORMER_CHAINS {
         let _ = writeln!(
             text,
-            "add chain bridge {table} {hook} {{ type filter hook {hook} priority -200; policy accept; }}\n\
-             flush chain bridge {table} {hook}\n\
-             add rule bridge {table} {hook} iifname \"{prefix}*\" icmpv6 type nd-router-advert drop"
+            "add chain bridge {table} {chain}\ndelete chain bridge {table} {chain}"
         );
     }
     text

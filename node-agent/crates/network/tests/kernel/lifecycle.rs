@@ -25,6 +25,7 @@ fn the_inside_is_complete_when_attach_returns() {
             "127.0.0.1/8",
             "10.199.0.2/16 brd 10.199.255.255",
             "fd6e:6f64:6561:1::2/64 scope global nodad",
+            "fe80::6c61:aff:fec7:2/64 scope link nodad",
         ] {
             assert!(addresses.contains(expected), "{expected}: {addresses}");
         }
@@ -33,6 +34,11 @@ fn the_inside_is_complete_when_attach_returns() {
             link.contains("6e:61:0a:c7:00:02") && link.contains("state UP"),
             "{link}"
         );
+        let port = run(
+            "ip",
+            &format!("-o addr show dev {}", pod.bridge().interface),
+        );
+        assert_eq!(port, "", "the bridge's port has no address");
         let routes = run_in(&pod.netns, "ip", "route");
         assert!(
             routes.contains("default via 10.199.0.1 dev eth0"),
@@ -45,6 +51,30 @@ fn the_inside_is_complete_when_attach_returns() {
         );
         let stats = network.stats(pod.bridge()).await.unwrap();
         assert!(stats.tx_packets < 1000);
+    });
+}
+
+#[test]
+fn a_sandbox_tells_no_other_that_it_is_new() {
+    on_host(|host| async move {
+        let network = host.open();
+        host.pod(&network, "old", &[]).await;
+        run("nft", "add table bridge passed");
+        let hook = "{ type filter hook forward priority 0; }";
+        run("nft", &format!("add chain bridge passed on {hook}"));
+        run("nft", "add rule bridge passed on counter");
+        let new = host.pod(&network, "new", &[]).await;
+        // The kernel reports groups some milliseconds after the link is up.
+        until("the new sandbox has spoken", || {
+            let text = std::fs::read_to_string("/proc/thread-self/net/dev").unwrap();
+            let interface = &new.bridge().interface;
+            let line = text.lines().find(|line| line.contains(interface));
+            let received = line.and_then(|line| line.split_whitespace().nth(2));
+            received.is_some_and(|packets| packets != "0")
+        })
+        .await;
+        let counted = run("nft", "list table bridge passed");
+        assert!(counted.contains("packets 0 "), "{counted}");
     });
 }
 
