@@ -35,14 +35,23 @@ pub(crate) async fn measure(cli: &Cli, peers: &[Peer], report: &mut Report) -> R
                 value,
             );
         };
-        row("up when none runs, p50", "ms", first);
-        row(&format!("up when {} run, p50", cli.running), "ms", more);
-        row("the second against the first", "times", more / first);
+        let full = format!("when {} run", cli.running);
+        for (when, ups) in [("when none runs", &first), (full.as_str(), &more)] {
+            for call in Call::UP {
+                row(&format!("{call:?} {when}, p50"), "ms", p50(ups, &[call]));
+            }
+            row(&format!("up {when}, p50"), "ms", p50(ups, &Call::UP));
+        }
+        row(
+            "the second against the first",
+            "times",
+            p50(&more, &Call::UP) / p50(&first, &Call::UP),
+        );
     }
     Ok(())
 }
 
-async fn start_of_one(peer: &Peer) -> Result<f64> {
+async fn start_of_one(peer: &Peer) -> Result<Vec<Times>> {
     let mut ups = Vec::new();
     for number in 0..=SAMPLES {
         let mut times = Times::new();
@@ -51,14 +60,17 @@ async fn start_of_one(peer: &Peer) -> Result<f64> {
             .down(&pod, Pace::default(), &mut Vec::new())
             .await?;
         if number > 0 {
-            ups.push(
-                times
-                    .iter()
-                    .filter(|(call, _)| Call::UP.contains(call))
-                    .map(|(_, time)| milliseconds(*time))
-                    .sum(),
-            );
+            ups.push(times);
         }
     }
-    Ok(percentile(&ups, 50))
+    Ok(ups)
+}
+
+fn p50(ups: &[Times], calls: &[Call]) -> f64 {
+    let sum = |times: &Times| {
+        let those = times.iter().filter(|(call, _)| calls.contains(call));
+        those.map(|(_, time)| milliseconds(*time)).sum()
+    };
+    let samples: Vec<f64> = ups.iter().map(sum).collect();
+    percentile(&samples, 50)
 }
