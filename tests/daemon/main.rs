@@ -3,5 +3,6 @@
 
 mod config;
 mod ending;
+mod kubelet_files;
 mod serving;
 mod systemd;
