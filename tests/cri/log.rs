@@ -142,3 +142,62 @@ async fn much_output_arrives_whole() -> Result<()> {
     assert_eq!((ends.len(), ends.last()), (200_000, Some(&"200000")));
     node.finish().await
 }
+
+/// How often a log is rotated while its container writes as fast as it can.
+const ROTATIONS: usize = 40;
+
+#[tokio::test]
+async fn no_line_is_lost_or_doubled_however_often_a_busy_log_is_reopened() -> Result<()> {
+    let node = Node::start().await?;
+    let sandbox = node.sandbox("pod").await?;
+    let line =
+        "n=0; while [ ! -e /tmp/stop ]; do seq $((n*10000)) $((n*10000+9999)); n=$((n+1)); done";
+    let config = node.container_config("main", &["/bin/sh", "-c", line]);
+    let id = node.run_of(&sandbox, &config).await?;
+    let log = node.log_of(&sandbox, &config);
+    let old = |number: usize| node.agent.directory().join(format!("rotated.{number}"));
+    let mut runtime = node.cri.runtime.clone();
+    for number in 0..ROTATIONS {
+        harness::wait::until("the log grows", || {
+            Ok((std::fs::metadata(&log)?.len() > 0).then_some(()))
+        })?;
+        std::fs::rename(&log, old(number))?;
+        let request = ReopenContainerLogRequest {
+            container_id: id.clone(),
+        };
+        runtime.reopen_container_log(request).await?;
+        // The new file is there with the answer, and the old one gets nothing more.
+        let size = std::fs::metadata(old(number))?.len();
+        assert!(log.exists());
+        assert_eq!(std::fs::metadata(old(number))?.len(), size);
+    }
+    node.exec(&id, "touch /tmp/stop").await?;
+    assert_eq!(node.exited(&id).await?.exit_code, 0);
+    let mut expected = 0_usize;
+    for file in (0..ROTATIONS).map(old).chain([log]) {
+        let text = std::fs::read_to_string(&file)?;
+        for line in text.lines() {
+            let number = line.rsplit(' ').next().and_then(|word| word.parse().ok());
+            assert_eq!(number, Some(expected), "{}: {line}", file.display());
+            expected += 1;
+        }
+        assert!(text.is_empty() || text.ends_with('\n'), "whole lines only");
+    }
+    assert!(expected > 10_000 && expected.is_multiple_of(10_000));
+    node.finish().await
+}
+
+#[tokio::test]
+async fn a_kubelets_log_is_never_rotated_by_us() -> Result<()> {
+    let options = harness::agent::Options::default().with("containers", "log_max_bytes = 1000");
+    let node = Node::start_with(options).await?;
+    let sandbox = node.sandbox("pod").await?;
+    let config = node.container_config("main", &["/bin/sh", "-c", "seq 1 5000"]);
+    let id = node.run_of(&sandbox, &config).await?;
+    node.exited(&id).await?;
+    let log = node.log_of(&sandbox, &config);
+    assert_eq!(std::fs::read_to_string(&log)?.lines().count(), 5000);
+    let directory = std::fs::read_dir(&sandbox.config.log_directory)?;
+    assert_eq!(directory.count(), 1);
+    node.finish().await
+}

@@ -1,6 +1,7 @@
 //! `ctl logs`.
 
 use anyhow::Result;
+use harness::agent::Options;
 use harness::node::Node;
 
 #[tokio::test]
@@ -86,5 +87,61 @@ async fn a_window_of_time_and_its_tail_are_shown() -> Result<()> {
     // What is past need not be waited for.
     assert_eq!(shown(&["-f", "--until", times[1]])?, "1\n2");
     ctl.ok(&["rm", "-f", "one"])?;
+    node.finish().await
+}
+
+#[tokio::test]
+async fn rotated_files_are_read_as_one_also_when_written_without_an_agent() -> Result<()> {
+    let options = Options::default()
+        .with("containers", "log_max_bytes = 40000")
+        .with("containers", "log_max_files = 50");
+    let mut node = Node::start_with(options).await?;
+    let ctl = node.ctl()?;
+    let line = "for i in $(seq 1 6000); do echo $i; [ $i = 3000 ] && until [ -e /go ]; do sleep 0.01; done; done; exec pause";
+    ctl.ok(&["run", "-d", "--name", "one", &node.image, "sh", "-c", line])?;
+    let wanted = |last: u32| {
+        (1..=last)
+            .map(|number| number.to_string())
+            .collect::<Vec<_>>()
+    };
+    harness::wait::until("the first half", || {
+        Ok((ctl.ok(&["logs", "one"])?.lines().count() == 3000).then_some(()))
+    })?;
+    ctl.ok(&["exec", "one", "touch", "/go"])?;
+    node.agent.kill9()?;
+    let logs = node.agent.root().join("logs");
+    let files = || -> Result<usize> {
+        let sandbox = std::fs::read_dir(&logs)?.next();
+        let sandbox = sandbox.ok_or_else(|| anyhow::anyhow!("no log"))??;
+        Ok(std::fs::read_dir(sandbox.path())?.count())
+    };
+    harness::wait::until("the shim rotates by itself", || {
+        Ok((files()? >= 6).then_some(()))
+    })?;
+    node.agent.spawn_again()?;
+    node.agent.serving().await?;
+    let ctl = node.ctl()?;
+    harness::wait::until("all lines", || {
+        let text = ctl.ok(&["logs", "one"])?;
+        Ok((text.lines().collect::<Vec<_>>() == wanted(6000)).then_some(()))
+    })?;
+    assert_eq!(ctl.ok(&["logs", "--tail", "2", "one"])?, "5999\n6000");
+    ctl.ok(&["rm", "-f", "one"])?;
+    node.finish().await
+}
+
+#[tokio::test]
+async fn following_goes_on_across_rotations() -> Result<()> {
+    let options = Options::default()
+        .with("containers", "log_max_bytes = 2000")
+        .with("containers", "log_max_files = 100");
+    let node = Node::start_with(options).await?;
+    let ctl = node.ctl()?;
+    let line = "for i in $(seq 1 1500); do echo $i; [ $((i % 100)) = 0 ] && sleep 0.01; done";
+    ctl.ok(&["run", "-d", "--name", "one", &node.image, "sh", "-c", line])?;
+    let text = ctl.ok(&["logs", "-f", "one"])?;
+    let wanted: Vec<String> = (1..=1500).map(|number: u32| number.to_string()).collect();
+    assert_eq!(text.lines().collect::<Vec<_>>(), wanted);
+    ctl.ok(&["rm", "one"])?;
     node.finish().await
 }

@@ -3,6 +3,7 @@
 //! Owns: [`mod@line`], the CRI log format as the shim writes it, and `reader`, which follows a log
 //! across rotations. Does not: write logs; the shim does.
 
+mod files;
 pub mod line;
 mod reader;
 

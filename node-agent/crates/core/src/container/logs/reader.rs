@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
@@ -13,7 +12,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::Sender;
 
 use super::line::{LogLine, parse};
-use super::{LogOptions, LogsError};
+use super::{LogOptions, LogsError, files};
 use crate::services::blocking;
 
 /// Bytes read at once.
@@ -54,7 +53,7 @@ async fn read_all(
     };
     let history = {
         let path = path.to_owned();
-        blocking(move || open_all(&path))
+        blocking(move || files::all(&path))
             .await
             .map_err(std::io::Error::other)??
     };
@@ -93,6 +92,12 @@ async fn follow(
             }
         }
         if let Some(next) = file.rotated(path)? {
+            // Whoever writes has let go of it by now; what came since the last look is in it.
+            while file.fill().await? {
+                if filter.pass(file, lines).await.is_err() {
+                    return Ok(());
+                }
+            }
             file.replace(next);
             continue;
         }
@@ -105,25 +110,6 @@ async fn follow(
             () = lines.closed() => return Ok(()),
         }
     }
-}
-
-/// Opens the log and its rotated predecessors, the oldest first.
-fn open_all(path: &Path) -> std::io::Result<Vec<File>> {
-    let mut files = VecDeque::new();
-    match File::open(path) {
-        Ok(file) => files.push_front(file),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
-    for number in 1.. {
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".{number}"));
-        match File::open(PathBuf::from(name)) {
-            Ok(file) => files.push_front(file),
-            Err(_) => break,
-        }
-    }
-    Ok(files.into())
 }
 
 /// The file being read, and the bytes of it that are no whole line yet.
@@ -160,19 +146,9 @@ impl Source {
         read
     }
 
-    /// Returns the file that has taken the place of the one being read.
+    /// Returns the file that comes after the one being read, where there is one by now.
     fn rotated(&self, path: &Path) -> std::io::Result<Option<File>> {
-        let next = match File::open(path) {
-            Ok(next) => next,
-            // Between two files, or removed with its container.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let Some(file) = &self.file else {
-            return Ok(Some(next));
-        };
-        let same = file.metadata()?.ino() == next.metadata()?.ino();
-        Ok((!same).then_some(next))
+        files::next(path, self.file.as_ref())
     }
 
     /// Takes the whole lines out.
