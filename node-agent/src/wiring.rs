@@ -54,9 +54,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
         .collect::<Result<_, _>>()?;
     let streaming = agent_streaming::server::bind(config.streaming.clone()).await?;
     let identity = identity(&config, streaming.base_url());
-    let cgroups = CgroupTree::open(agent_cgroup::Config::with_parent(
-        config.cgroup_parent.clone(),
-    ))?;
+    let cgroups = CgroupTree::open(config.cgroup.clone())?;
     let _claim = claim(&cgroups).await?;
     let services = open(config, store, cgroups, &boot_id).await?;
     let node = Node::new(Arc::new(services));
@@ -182,7 +180,7 @@ async fn open(
         binary: host::shim(config.shim)?,
         root: paths.root.clone(),
         state: paths.state.clone(),
-        cgroup_directories: cgroups.create_shims()?,
+        cgroup_directories: cgroups.create_shims()?.directories,
     })
     .await?;
     let ledger = NetworkLedger(Arc::clone(&store));

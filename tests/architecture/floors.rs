@@ -30,12 +30,15 @@ const FLOORS: &[(u8, &[&str])] = &[
     (4, &["agent-api", "agent-streaming", "shim"]),
     (5, &["node-agent", "ctl"]),
     (6, &["system-tests"]),
-    (7, &["bench"]),
+    (7, &["bench", "vm-tests"]),
 ];
 
 /// Packages of ours that only these may use.
 const OURS: &[(&str, &[&str])] = &[
-    ("proto", &["agent-api", "ctl", "system-tests", "bench"]),
+    (
+        "proto",
+        &["agent-api", "ctl", "system-tests", "bench", "vm-tests"],
+    ),
     ("proto-shim", &["shim", "agent-shim-client"]),
     ("agent-runtime", &["shim"]),
 ];
@@ -44,7 +47,14 @@ const OURS: &[(&str, &[&str])] = &[
 const THEIRS: &[(&str, &[&str])] = &[
     (
         "anyhow",
-        &["node-agent", "ctl", "shim", "system-tests", "bench"],
+        &[
+            "node-agent",
+            "ctl",
+            "shim",
+            "system-tests",
+            "bench",
+            "vm-tests",
+        ],
     ),
     ("cgroups-rs", &["agent-cgroup"]),
     ("clap", &["node-agent", "ctl", "bench"]),
@@ -61,8 +71,10 @@ const THEIRS: &[(&str, &[&str])] = &[
             "proto",
             "system-tests",
             "bench",
+            "vm-tests",
         ],
     ),
+    ("zbus", &["agent-cgroup"]),
 ];
 
 /// All that these may use of ours.

@@ -1,10 +1,10 @@
 //! Limits, what happens at them, and statistics.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use harness::node::Node;
 use proto::cri::{
-    ContainerStatsRequest, LinuxContainerResources, ListContainerStatsRequest,
-    UpdateContainerResourcesRequest,
+    ContainerStatsRequest, HugepageLimit, LinuxContainerResources, ListContainerStatsRequest,
+    UpdateContainerResourcesRequest, UpdatePodSandboxResourcesRequest,
 };
 use tonic::Code;
 
@@ -79,6 +79,17 @@ async fn limits_are_set_and_updated() -> Result<()> {
         (seen.memory_limit_in_bytes, seen.cpu_quota, seen.cpu_shares),
         (128 * MIB, 70_000, 512)
     );
+    let score = UpdateContainerResourcesRequest {
+        linux: Some(LinuxContainerResources {
+            oom_score_adj: 321,
+            ..Default::default()
+        }),
+        ..update.clone()
+    };
+    let mut runtime = node.cri.runtime.clone();
+    runtime.update_container_resources(score).await?;
+    let own = node.exec(&id, "cat /proc/1/oom_score_adj").await?;
+    assert_eq!(own.trim(), "321");
     let unknown = UpdateContainerResourcesRequest {
         container_id: "0123456789abcdef".repeat(4),
         ..update
@@ -245,5 +256,156 @@ async fn statistics_tell_what_is_used() -> Result<()> {
         .filter_map(|one| Some(one.attributes?.id))
         .collect();
     assert_eq!(ids, [id]);
+    node.finish().await
+}
+
+fn pod_cgroup(node: &Node, sandbox: &str, controller: &str, file: &str) -> Result<String> {
+    let parent = &node.agent.slot().names().cgroup;
+    let path = format!("/sys/fs/cgroup/{controller}/{parent}/{sandbox}/{file}");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+    Ok(text.trim().to_owned())
+}
+
+#[tokio::test]
+async fn a_pod_as_a_whole_is_limited_and_updated_all_or_nothing() -> Result<()> {
+    let node = Node::start().await?;
+    let mut config = node.sandbox_config("pod");
+    let linux = config.linux.get_or_insert_default();
+    linux.resources = Some(LinuxContainerResources {
+        memory_limit_in_bytes: 64 * MIB,
+        cpu_quota: 50_000,
+        cpu_period: 100_000,
+        ..Default::default()
+    });
+    linux.overhead = Some(LinuxContainerResources {
+        memory_limit_in_bytes: 16 * MIB,
+        ..Default::default()
+    });
+    let sandbox = node.sandbox_of(config).await?;
+    let memory = || pod_cgroup(&node, &sandbox.id, "memory", "memory.limit_in_bytes");
+    let quota = || pod_cgroup(&node, &sandbox.id, "cpu", "cpu.cfs_quota_us");
+    assert_eq!(memory()?, (80 * MIB).to_string());
+    assert_eq!(quota()?, "50000");
+    let mut runtime = node.cri.runtime.clone();
+    let request = |memory: i64, quota: i64| UpdatePodSandboxResourcesRequest {
+        pod_sandbox_id: sandbox.id.clone(),
+        overhead: None,
+        resources: Some(LinuxContainerResources {
+            memory_limit_in_bytes: memory,
+            cpu_quota: quota,
+            cpu_period: 100_000,
+            ..Default::default()
+        }),
+    };
+    runtime
+        .update_pod_sandbox_resources(request(128 * MIB, 60_000))
+        .await?;
+    assert_eq!(
+        (memory()?, quota()?),
+        ((128 * MIB).to_string(), "60000".to_owned())
+    );
+    // A container may not have more than the pod: the kernel refuses the quota, and the memory
+    // that was written before it is put back.
+    let resources = LinuxContainerResources {
+        cpu_quota: 55_000,
+        cpu_period: 100_000,
+        ..Default::default()
+    };
+    node.run_of(
+        &sandbox,
+        &limited(&node, "main", &["/bin/pause"], resources),
+    )
+    .await?;
+    let refused = runtime
+        .update_pod_sandbox_resources(request(256 * MIB, 40_000))
+        .await;
+    assert_eq!(
+        refused.err().map(|status| status.code()),
+        Some(Code::InvalidArgument)
+    );
+    assert_eq!(
+        (memory()?, quota()?),
+        ((128 * MIB).to_string(), "60000".to_owned())
+    );
+    let unknown = UpdatePodSandboxResourcesRequest {
+        pod_sandbox_id: "0123456789abcdef".repeat(4),
+        ..request(1, 1)
+    };
+    let refused = runtime.update_pod_sandbox_resources(unknown).await;
+    assert_eq!(
+        refused.err().map(|status| status.code()),
+        Some(Code::NotFound)
+    );
+    node.finish().await
+}
+
+#[tokio::test]
+async fn the_status_tells_what_is_in_force_whoever_set_it() -> Result<()> {
+    let node = Node::start().await?;
+    let sandbox = node.sandbox("pod").await?;
+    let resources = LinuxContainerResources {
+        memory_limit_in_bytes: 64 * MIB,
+        ..Default::default()
+    };
+    let id = node
+        .run_of(
+            &sandbox,
+            &limited(&node, "main", &["/bin/pause"], resources),
+        )
+        .await?;
+    let seen = async || -> Result<LinuxContainerResources> {
+        let status = node.cri.container_status(&id).await?;
+        Ok(status
+            .resources
+            .and_then(|all| all.linux)
+            .unwrap_or_default())
+    };
+    let before = seen().await?;
+    assert_eq!(
+        (before.memory_limit_in_bytes, before.cpu_quota),
+        (64 * MIB, 0)
+    );
+    let parent = &node.agent.slot().names().cgroup;
+    let file = format!(
+        "/sys/fs/cgroup/memory/{parent}/{}/{id}/memory.limit_in_bytes",
+        sandbox.id
+    );
+    std::fs::write(file, (32 * MIB).to_string())?;
+    assert_eq!(seen().await?.memory_limit_in_bytes, 32 * MIB);
+    node.cri.stop_container(&id, 0).await?;
+    assert_eq!(seen().await?.memory_limit_in_bytes, 64 * MIB);
+    node.finish().await
+}
+
+#[tokio::test]
+async fn huge_pages_and_unified_files_are_refused_where_they_cannot_be_counted() -> Result<()> {
+    let node = Node::start().await?;
+    let sandbox = node.sandbox("pod").await?;
+    let code = async |name: &str, resources| {
+        let config = limited(&node, name, &["/bin/pause"], resources);
+        let created = node
+            .cri
+            .create_container(&sandbox.id, &config, &sandbox.config)
+            .await;
+        created.err().map(|status| status.code())
+    };
+    let huge = |limit| LinuxContainerResources {
+        hugepage_limits: vec![HugepageLimit {
+            page_size: "2MB".to_owned(),
+            limit,
+        }],
+        ..Default::default()
+    };
+    // A kubelet sends zeros for every size.
+    assert_eq!(code("zero", huge(0)).await, None);
+    assert_eq!(
+        code("some", huge(4 << 20)).await,
+        Some(Code::InvalidArgument)
+    );
+    let unified = LinuxContainerResources {
+        unified: [("memory.high".to_owned(), "1000000".to_owned())].into(),
+        ..Default::default()
+    };
+    assert_eq!(code("unified", unified).await, Some(Code::InvalidArgument));
     node.finish().await
 }

@@ -6,13 +6,12 @@ mod raw;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use agent_cgroup::CgroupPath;
 use agent_core::image::ImagesConfig;
 use agent_core::services::Settings;
 use anyhow::Context;
 
 use crate::cli::Cli;
-use parts::{cni, cri_network, log, network, registry, settings, streaming};
+use parts::{cgroup, cni, cri_network, log, network, registry, settings, streaming};
 use raw::RawConfig;
 
 /// Everything the node was told to be.
@@ -24,7 +23,7 @@ pub(crate) struct Config {
     pub(crate) shim: Option<PathBuf>,
     pub(crate) boot_id_file: PathBuf,
     pub(crate) log: agent_telemetry::Config,
-    pub(crate) cgroup_parent: CgroupPath,
+    pub(crate) cgroup: agent_cgroup::Config,
     pub(crate) network: agent_network::Config,
     pub(crate) cni: agent_cni::Config,
     pub(crate) registry: agent_registry::Config,
@@ -91,17 +90,7 @@ fn check(raw: RawConfig) -> anyhow::Result<Config> {
         }
     }
     let listen = listen(&listen_urls(&raw), &mut problems);
-    let cgroup_parent = keep(
-        "cgroup.parent",
-        raw.cgroup.parent.parse::<CgroupPath>(),
-        &mut problems,
-    );
-    if raw.cgroup.driver != "cgroupfs" {
-        problems.push(format!(
-            "cgroup.driver: {:?} is not supported, only cgroupfs is",
-            raw.cgroup.driver
-        ));
-    }
+    let cgroup = cgroup(&raw.cgroup, &mut problems);
     let network = network(&raw.network, &mut problems);
     let cri_network = cri_network(&raw.network, &mut problems);
     let cni = cni(&raw, &mut problems);
@@ -111,15 +100,15 @@ fn check(raw: RawConfig) -> anyhow::Result<Config> {
     if raw.images.concurrent_downloads == 0 {
         problems.push("images.concurrent_downloads: must be at least 1".to_owned());
     }
-    match cgroup_parent {
-        Some(cgroup_parent) if problems.is_empty() => Ok(Config {
+    match cgroup {
+        Some(cgroup) if problems.is_empty() => Ok(Config {
             settings: settings(&raw, cri_network),
             listen,
             socket_group: Some(raw.socket_group).filter(|group| !group.is_empty()),
             shim: Some(raw.shim).filter(|path| !path.as_os_str().is_empty()),
             boot_id_file: raw.boot_id_file,
             log,
-            cgroup_parent,
+            cgroup,
             network,
             cni,
             registry,
@@ -191,6 +180,21 @@ mod tests {
         default.listen = Some(listen_urls(&default));
         assert_eq!(printed, default);
         assert!(check(printed).is_ok());
+    }
+
+    #[test]
+    fn the_systemd_driver_wants_a_slice() {
+        let cgroup = load_text("[cgroup]\ndriver = \"systemd\"\nparent = \"a-b.slice\"");
+        let cgroup = cgroup.unwrap().cgroup;
+        assert_eq!(cgroup.parent.as_str(), "/a.slice/a-b.slice");
+        let refused = load_text("[cgroup]\ndriver = \"systemd\"").unwrap_err();
+        assert!(refused.contains("cgroup.parent"), "{refused}");
+        let refused = load_text("[cgroup]\ndriver = \"other\"\nscope_prefix = \"a/b\"");
+        let refused = refused.unwrap_err();
+        assert!(
+            refused.contains("cgroup.driver") && refused.contains("cgroup.scope_prefix"),
+            "{refused}"
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use agent_cgroup::{CgroupPath, Driver};
 use agent_core::services::{CriNetwork, Paths, Settings};
 
 use super::keep;
@@ -33,6 +34,40 @@ pub(super) fn network(raw: &raw::Network, problems: &mut Vec<String>) -> agent_n
         problems.extend(found.0.iter().map(|problem| format!("network: {problem}")));
     }
     config
+}
+
+/// Returns who makes cgroups, and where.
+pub(super) fn cgroup(
+    raw: &raw::Cgroup,
+    problems: &mut Vec<String>,
+) -> Option<agent_cgroup::Config> {
+    let prefix = &raw.scope_prefix;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    if prefix.is_empty() || prefix.len() > 64 || !prefix.bytes().all(plain) {
+        problems.push(format!(
+            "cgroup.scope_prefix: {prefix:?} is not 1 to 64 letters, digits, '-', '_' or '.'"
+        ));
+    }
+    let (parent, driver) = match raw.driver.as_str() {
+        "cgroupfs" => (raw.parent.parse(), Driver::Cgroupfs),
+        "systemd" => {
+            let driver = Driver::Systemd {
+                prefix: prefix.clone(),
+            };
+            (CgroupPath::of_slice(&raw.parent), driver)
+        }
+        other => {
+            problems.push(format!(
+                "cgroup.driver: {other:?} is neither cgroupfs nor systemd"
+            ));
+            return None;
+        }
+    };
+    let parent = keep("cgroup.parent", parent, problems)?;
+    Some(agent_cgroup::Config {
+        driver,
+        ..agent_cgroup::Config::with_parent(parent)
+    })
 }
 
 /// Returns who joins a kubelet's pods to the network.

@@ -67,6 +67,7 @@ impl Default for Log {
 pub(super) struct Cgroup {
     pub(super) parent: String,
     pub(super) driver: String,
+    pub(super) scope_prefix: String,
 }
 
 impl Default for Cgroup {
@@ -74,6 +75,7 @@ impl Default for Cgroup {
         Self {
             parent: "/node-agent".to_owned(),
             driver: "cgroupfs".to_owned(),
+            scope_prefix: "node-agent".to_owned(),
         }
     }
 }

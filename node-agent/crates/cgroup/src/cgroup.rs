@@ -55,6 +55,12 @@ impl Cgroup {
         limits::actual(&self.tree, &self.path)
     }
 
+    /// Returns the limits in force in the words of who asked for them: a limit that nobody asked
+    /// for and that limits nothing is left out.
+    pub fn in_force(&self, asked: &Limits) -> Result<Limits, CgroupError> {
+        limits::in_force(&self.tree, &self.path, asked)
+    }
+
     /// Returns what it used so far.
     pub fn stats(&self) -> Result<Stats, CgroupError> {
         self.meter()?.read()

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use crate::CgroupPath;
 use crate::error::CreateError;
+use crate::systemd::Hold;
 use crate::tree::CgroupTree;
 
 /// Why an agent may not use its parent.
@@ -46,6 +47,8 @@ impl Classify for ClaimError {
 #[derive(Debug)]
 pub struct Claim {
     _lock: OwnedFd,
+    /// Keeps the launcher's scope where systemd made it.
+    _hold: Option<Hold>,
 }
 
 impl CgroupTree {
@@ -56,9 +59,13 @@ impl CgroupTree {
     /// Another agent has it, or it could not be made.
     pub fn claim(&self) -> Result<Claim, ClaimError> {
         // The launcher's directory is there as long as anybody uses the parent.
-        self.create_shims()?;
+        let shims = self.create_shims()?;
         let parent = self.parent().clone();
-        let path = self.shims().map_err(CreateError::from)?;
+        // A scope is made anew when it was empty; a slice stays.
+        let path = match self.is_systemd() {
+            true => parent.clone(),
+            false => self.shims().map_err(CreateError::from)?,
+        };
         let failed = |source| ClaimError::Lock {
             parent: parent.clone(),
             source,
@@ -67,7 +74,10 @@ impl CgroupTree {
         let directory = self.hierarchies()[0].absolute(&path);
         let lock = rustix::fs::open(directory, flags, Mode::empty()).map_err(failed)?;
         match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Claim { _lock: lock }),
+            Ok(()) => Ok(Claim {
+                _lock: lock,
+                _hold: shims.hold,
+            }),
             Err(Errno::WOULDBLOCK) => Err(ClaimError::Taken {
                 parent: parent.clone(),
             }),

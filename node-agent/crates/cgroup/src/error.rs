@@ -3,7 +3,7 @@
 use agent_types::{Classify, ErrorKind};
 use rustix::io::Errno;
 
-use crate::{CgroupPath, LimitError, PathError};
+use crate::{CgroupPath, LimitError, PathError, SystemdError};
 
 /// Why the cgroup tree of the machine cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +60,14 @@ pub enum CreateError {
         /// The cgroup.
         path: CgroupPath,
     },
+    /// systemd did not make it.
+    #[error("cgroup {path} was not made by systemd")]
+    Systemd {
+        /// The cgroup.
+        path: CgroupPath,
+        /// Why.
+        source: SystemdError,
+    },
     /// A directory could not be made.
     #[error("directory of cgroup {path} could not be made in hierarchy {hierarchy}")]
     Directory {
@@ -105,6 +113,7 @@ impl Classify for CreateError {
             Self::Path { source } => source.kind(),
             Self::Exists { .. } => ErrorKind::AlreadyExists,
             Self::Apply { source, .. } => source.kind(),
+            Self::Systemd { source, .. } => source.kind(),
             Self::Directory { source, .. }
             | Self::File { source, .. }
             | Self::Devices { source, .. } => kind_of(*source),
@@ -128,6 +137,14 @@ pub enum UpdateError {
         /// Which file.
         #[from]
         source: CgroupError,
+    },
+    /// systemd did not take them.
+    #[error("limits of cgroup {path} were not taken by systemd")]
+    Systemd {
+        /// The cgroup.
+        path: CgroupPath,
+        /// Why.
+        source: SystemdError,
     },
     /// The kernel refused a value, through a controller of `cgroups-rs`.
     #[error("{field} of cgroup {path} could not be set to {value}")]
@@ -160,6 +177,7 @@ impl Classify for UpdateError {
         match self {
             Self::Limit { source } => source.kind(),
             Self::Read { source } => source.kind(),
+            Self::Systemd { source, .. } => source.kind(),
             Self::File { source, .. } => kind_of(*source),
             Self::Controller { source, .. } => std::error::Error::source(source.as_ref())
                 .and_then(|cause| cause.downcast_ref::<std::io::Error>())

@@ -30,9 +30,13 @@ pub(crate) fn make(hierarchy: &Hierarchy, path: &CgroupPath) -> Result<Made, Cre
     }
 }
 
-/// Makes a directory usable: processors and memory nodes on v1.
-pub(crate) fn prepare(hierarchy: &Hierarchy, path: &CgroupPath) -> Result<(), CreateError> {
-    if !hierarchy.has("cpuset") {
+/// Makes a directory usable: processors and memory nodes on v1. On v2 those of the level above hold.
+pub(crate) fn prepare(
+    tree: &Inner,
+    hierarchy: &Hierarchy,
+    path: &CgroupPath,
+) -> Result<(), CreateError> {
+    if tree.version() == Version::V2 || !hierarchy.has("cpuset") {
         return Ok(());
     }
     let failed = |source| CreateError::File {

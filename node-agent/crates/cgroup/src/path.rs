@@ -27,6 +27,12 @@ pub enum PathError {
         /// The offending part, cut to 200 characters.
         component: String,
     },
+    /// Not a slice, where systemd makes cgroups.
+    #[error("cgroup path {path:?} is not a slice, such as kubepods-burstable.slice")]
+    NotASlice {
+        /// The refused text, cut to 200 characters.
+        path: String,
+    },
     /// More than 2048 bytes.
     #[error("cgroup path has {length} bytes, more than {MAX_LENGTH}")]
     TooLong {
@@ -63,6 +69,11 @@ fn is_component(component: &str) -> bool {
 }
 
 impl CgroupPath {
+    /// Returns where the cgroup of a slice of systemd's lies, by the slice's name.
+    pub fn of_slice(name: &str) -> Result<Self, PathError> {
+        crate::systemd::path_of_slice(name)
+    }
+
     /// Returns the path as text, with the leading slash.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -6,6 +6,7 @@ use rustix::io::Errno;
 
 use crate::error::{CreateError, RemoveError};
 use crate::level::{self, Made};
+use crate::systemd::Started;
 use crate::tree::Inner;
 use crate::{CgroupPath, remove};
 
@@ -29,11 +30,32 @@ pub struct MadeLevel {
     pub hierarchies: Vec<String>,
 }
 
+impl PodCgroup {
+    /// Says whether this agent made the pod's own level, so that its limits are this agent's to set.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        self.created.iter().any(|level| level.path == self.path)
+    }
+}
+
 /// How often a level that vanished while the next was being made is made again.
 const ATTEMPTS: usize = 4;
 
+/// What lies in a cgroup. Of v2 it may not be both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Inside {
+    /// Cgroups, which get their controllers from it.
+    Cgroups,
+    /// Processes.
+    Processes,
+}
+
 /// Makes every missing level of `path` in every hierarchy.
-pub(crate) fn create(tree: &Inner, path: &CgroupPath) -> Result<PodCgroup, CreateError> {
+pub(crate) fn create(
+    tree: &Inner,
+    path: &CgroupPath,
+    inside: Inside,
+) -> Result<PodCgroup, CreateError> {
     level::enable_controllers(tree, None);
     let mut pod = PodCgroup {
         path: path.clone(),
@@ -41,7 +63,7 @@ pub(crate) fn create(tree: &Inner, path: &CgroupPath) -> Result<PodCgroup, Creat
     };
     let mut attempt = 1;
     loop {
-        match make_levels(tree, &mut pod) {
+        match make_levels(tree, &mut pod, inside) {
             // Another pod's removal took a level they share.
             Err(CreateError::Directory {
                 source: Errno::NOENT,
@@ -58,7 +80,8 @@ pub(crate) fn create(tree: &Inner, path: &CgroupPath) -> Result<PodCgroup, Creat
     }
 }
 
-fn make_levels(tree: &Inner, pod: &mut PodCgroup) -> Result<(), CreateError> {
+fn make_levels(tree: &Inner, pod: &mut PodCgroup, inside: Inside) -> Result<(), CreateError> {
+    start_slice(tree, pod)?;
     for path in pod.path.levels() {
         let is_parent = tree.parent().is_within(&path);
         let mut made = Vec::new();
@@ -68,12 +91,33 @@ fn make_levels(tree: &Inner, pod: &mut PodCgroup) -> Result<(), CreateError> {
                 made.push(hierarchy.name().to_owned());
             }
             // Also where it was there before: who made it may have been stopped half-way.
-            level::prepare(hierarchy, &path)?;
+            level::prepare(tree, hierarchy, &path)?;
         }
         if !made.is_empty() {
             note(pod, &path, made);
         }
-        level::enable_controllers(tree, Some(&path));
+        if inside == Inside::Cgroups || path != pod.path {
+            level::enable_controllers(tree, Some(&path));
+        }
+    }
+    Ok(())
+}
+
+/// Has systemd make the pod's own level, and those above it that are missing, where it is a slice.
+fn start_slice(tree: &Inner, pod: &mut PodCgroup) -> Result<(), CreateError> {
+    let path = pod.path.clone();
+    let missing = tree.hierarchies().iter().filter(|h| !h.contains(&path));
+    let missing: Vec<_> = missing.map(|h| h.name().to_owned()).collect();
+    let Some(systemd) = tree.systemd().filter(|_| path.name().ends_with(".slice")) else {
+        return Ok(());
+    };
+    if missing.len() < tree.hierarchies().len() {
+        return Ok(());
+    }
+    match systemd.start_slice(&path) {
+        Ok(Started::Now) if path != *tree.parent() => note(pod, &path, missing),
+        Ok(_) => {}
+        Err(source) => return Err(CreateError::Systemd { path, source }),
     }
     Ok(())
 }
@@ -121,6 +165,17 @@ pub(crate) fn remove(tree: &Inner, pod: &PodCgroup) -> Result<(), RemoveError> {
                 }
             }
         }
+        forget(tree, &made.path);
     }
     Ok(())
+}
+
+/// Has systemd forget a slice whose cgroup is gone. One that others use is left alone: stopping it
+/// would stop them.
+fn forget(tree: &Inner, path: &CgroupPath) {
+    if let Some(systemd) = tree.systemd()
+        && tree.hierarchies().iter().all(|h| !h.contains(path))
+    {
+        systemd.forget(path);
+    }
 }

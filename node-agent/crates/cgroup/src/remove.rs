@@ -56,6 +56,10 @@ pub(crate) fn remove(tree: &Inner, path: &CgroupPath) -> Result<(), RemoveError>
             Err(source) => return Err(failed(hierarchy, path, source)),
         }
     }
+    // By itself systemd forgets a scope of v1 late, and a slice never.
+    if let Some(systemd) = tree.systemd() {
+        systemd.forget(path);
+    }
     Ok(())
 }
 

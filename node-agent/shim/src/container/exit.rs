@@ -69,6 +69,11 @@ impl Container {
         });
     }
 
+    /// Says whether it has ended by the OOM killer, as far as that is known yet.
+    pub(crate) fn was_oom_killed(&self) -> bool {
+        matches!(&self.phase, Phase::Ended(ended) if ended.oom_killed)
+    }
+
     /// When [`Container::settle`] is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match &self.phase {

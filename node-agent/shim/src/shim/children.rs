@@ -32,6 +32,11 @@ impl Shim {
             .position(|container| container.pid == pid && container.is_alive());
         if let Some(index) = container {
             self.containers[index].process_ended(status, String::new());
+            if self.containers[index].was_oom_killed() {
+                for other in &mut self.containers {
+                    other.cgroup.forget_kills_above();
+                }
+            }
             self.settle(index);
             return;
         }

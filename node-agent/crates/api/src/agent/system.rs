@@ -77,7 +77,11 @@ impl Agent {
             sandboxes: count(self.node.sandboxes(Owner::Cri).len()),
             images: count(self.node.images().list().len()),
             cgroup_version: services.cgroups.version().number().to_string(),
-            cgroup_driver: "cgroupfs".to_owned(),
+            cgroup_driver: match services.cgroups.is_systemd() {
+                true => "systemd",
+                false => "cgroupfs",
+            }
+            .to_owned(),
             kernel: self.identity.kernel.clone(),
             os: self.identity.os.clone(),
             architecture: std::env::consts::ARCH.to_owned(),

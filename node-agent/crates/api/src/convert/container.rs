@@ -428,7 +428,11 @@ fn shown_mount(mount: &MountSpec) -> Option<cri::Mount> {
 }
 
 /// Returns a whole ContainerStatus response.
-pub(crate) fn status_response(seen: &Seen, verbose: bool) -> cri::ContainerStatusResponse {
+pub(crate) fn status_response(
+    seen: &Seen,
+    in_force: &agent_cgroup::Limits,
+    verbose: bool,
+) -> cri::ContainerStatusResponse {
     let mut info = HashMap::new();
     if verbose {
         let record = &seen.container.record;
@@ -438,8 +442,12 @@ pub(crate) fn status_response(seen: &Seen, verbose: bool) -> cri::ContainerStatu
             info.insert("pid".to_owned(), pid.to_string());
         }
     }
+    let score = seen.container.record.spec.oom_score_adj;
     cri::ContainerStatusResponse {
-        status: Some(status(&seen.container)),
+        status: Some(cri::ContainerStatus {
+            resources: Some(super::resources::shown(in_force, score)),
+            ..status(&seen.container)
+        }),
         info,
     }
 }

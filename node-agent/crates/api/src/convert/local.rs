@@ -100,6 +100,7 @@ fn sandbox(
         labels: ordered(spec.labels.clone()),
         annotations: BTreeMap::new(),
         cgroup_parent: None,
+        limits: Limits::default(),
         network,
         // The process that holds a shared namespace is an init: it reaps, and signals pass it by.
         pid: match scope(&spec.pid_mode, "pid", NamespaceScope::Container)? {

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use agent_cgroup::Limits;
 use agent_core::sandbox::spec::{
     DnsSpec, NamespaceScope, SandboxMetadata, SandboxNetwork, SandboxSpec,
 };
@@ -43,6 +44,7 @@ pub(crate) fn spec(
         _ => NamespaceScope::Sandbox,
     };
     let ports = ports(config.port_mappings)?;
+    let (cgroup_parent, limits) = cgroup(linux.cgroup_parent, linux.overhead, linux.resources);
     let dns = config.dns_config.unwrap_or_default();
     Ok(SandboxSpec {
         owner: Owner::Cri,
@@ -66,7 +68,8 @@ pub(crate) fn spec(
         ports,
         labels: ordered(config.labels),
         annotations: ordered(config.annotations),
-        cgroup_parent: super::given(linux.cgroup_parent),
+        cgroup_parent,
+        limits,
         network,
         pid: scope(options.pid, "pid")?,
         ipc: scope(options.ipc, "ipc")?,
@@ -76,6 +79,23 @@ pub(crate) fn spec(
         runtime_handler: request.runtime_handler,
         privileged: context.privileged,
     })
+}
+
+/// Returns the cgroup that the caller names, and the limits of the pod as a whole.
+fn cgroup(
+    parent: String,
+    overhead: Option<cri::LinuxContainerResources>,
+    resources: Option<cri::LinuxContainerResources>,
+) -> (Option<String>, Limits) {
+    match parent.as_str() {
+        // A kubelet without cgroups for its pods names the root; its sums then leave out those
+        // containers that have no limit.
+        "/" | "-.slice" => (None, Limits::default()),
+        _ => (
+            super::given(parent),
+            super::resources::of_pod(overhead, resources),
+        ),
+    }
 }
 
 fn absolute(path: String) -> Result<std::path::PathBuf, Status> {

@@ -65,13 +65,14 @@ impl Cri {
         Ok(cri::RemoveContainerResponse {})
     }
 
-    pub(super) fn container_status(
+    pub(super) async fn container_status(
         &self,
         request: &cri::ContainerStatusRequest,
     ) -> Result<cri::ContainerStatusResponse, Status> {
         let seen = self.node.container(OWNER, &request.container_id);
         let seen = seen.map_err(|error| status::of(&error))?;
-        Ok(convert::status_response(&seen, request.verbose))
+        let limits = self.node.limits_in_force(&seen).await;
+        Ok(convert::status_response(&seen, &limits, request.verbose))
     }
 
     pub(super) fn list(&self, filter: Option<&cri::ContainerFilter>) -> Vec<cri::Container> {
@@ -119,10 +120,10 @@ impl Cri {
         &self,
         request: cri::UpdateContainerResourcesRequest,
     ) -> Result<cri::UpdateContainerResourcesResponse, Status> {
-        let limits = resources::limits(request.linux.unwrap_or_default());
+        let change = resources::change(request.linux.unwrap_or_default())?;
         let updated = self
             .node
-            .update_resources(OWNER, &request.container_id, limits);
+            .update_resources(OWNER, &request.container_id, change);
         updated.await.map_err(|error| status::of(&error))?;
         Ok(cri::UpdateContainerResourcesResponse {})
     }

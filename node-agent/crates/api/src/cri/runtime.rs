@@ -172,7 +172,9 @@ impl RuntimeService for Cri {
         &self,
         request: Request<cri::ContainerStatusRequest>,
     ) -> Answer<cri::ContainerStatusResponse> {
-        self.container_status(request.get_ref()).map(Response::new)
+        self.container_status(request.get_ref())
+            .await
+            .map(Response::new)
     }
 
     async fn update_container_resources(
@@ -363,15 +365,21 @@ impl RuntimeService for Cri {
     ) -> Answer<cri::RuntimeConfigResponse> {
         Ok(Response::new(cri::RuntimeConfigResponse {
             linux: Some(cri::LinuxRuntimeConfiguration {
-                cgroup_driver: cri::CgroupDriver::Cgroupfs.into(),
+                cgroup_driver: match self.node.services().cgroups.is_systemd() {
+                    true => cri::CgroupDriver::Systemd,
+                    false => cri::CgroupDriver::Cgroupfs,
+                }
+                .into(),
             }),
         }))
     }
 
     async fn update_pod_sandbox_resources(
         &self,
-        _request: Request<cri::UpdatePodSandboxResourcesRequest>,
+        request: Request<cri::UpdatePodSandboxResourcesRequest>,
     ) -> Answer<cri::UpdatePodSandboxResourcesResponse> {
-        Err(later("UpdatePodSandboxResources"))
+        self.update_sandbox(request.into_inner())
+            .await
+            .map(Response::new)
     }
 }

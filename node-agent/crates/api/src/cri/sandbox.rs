@@ -4,7 +4,7 @@ use proto::cri;
 use tonic::Status;
 
 use super::{Cri, OWNER, gone_is_done};
-use crate::convert::sandbox as convert;
+use crate::convert::{resources, sandbox as convert};
 use crate::status;
 
 impl Cri {
@@ -36,6 +36,18 @@ impl Cri {
         let removed = self.node.remove_sandbox(OWNER, &request.pod_sandbox_id);
         gone_is_done(removed.await)?;
         Ok(cri::RemovePodSandboxResponse {})
+    }
+
+    pub(super) async fn update_sandbox(
+        &self,
+        request: cri::UpdatePodSandboxResourcesRequest,
+    ) -> Result<cri::UpdatePodSandboxResourcesResponse, Status> {
+        let limits = resources::of_pod(request.overhead, request.resources);
+        let updated = self
+            .node
+            .update_sandbox_resources(OWNER, &request.pod_sandbox_id, limits);
+        updated.await.map_err(|error| status::of(&error))?;
+        Ok(cri::UpdatePodSandboxResourcesResponse {})
     }
 
     pub(super) fn sandbox_status(

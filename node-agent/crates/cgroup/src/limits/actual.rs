@@ -19,6 +19,45 @@ pub(crate) fn actual(tree: &Inner, path: &CgroupPath) -> Result<Limits, CgroupEr
     }
 }
 
+/// Returns the limits in force, told to somebody who asked for `asked`.
+pub(crate) fn in_force(
+    tree: &Inner,
+    path: &CgroupPath,
+    asked: &Limits,
+) -> Result<Limits, CgroupError> {
+    let mut limits = actual(tree, path)?;
+    limits.unified = super::apply::by_name(tree, path, asked);
+    Ok(limits.told_to(asked))
+}
+
+impl Limits {
+    /// Puts a reading into the words of `asked`.
+    fn told_to(self, asked: &Self) -> Self {
+        let told = |value: Option<i64>, asked: Option<i64>| match value {
+            None | Some(-1) => asked.filter(|asked| *asked < 0),
+            limit => limit,
+        };
+        let weight = |shares: Option<u64>| shares.map(weight::weight_of_shares);
+        let cpu_quota = told(self.cpu_quota, asked.cpu_quota);
+        let limited = cpu_quota.is_some_and(|quota| quota > 0);
+        Self {
+            // Several shares have one weight; it stands for those that were asked for.
+            cpu_shares: asked
+                .cpu_shares
+                .filter(|_| weight(asked.cpu_shares) == weight(self.cpu_shares))
+                .or(self.cpu_shares),
+            cpu_quota,
+            cpu_period: self
+                .cpu_period
+                .filter(|_| limited || asked.cpu_period.is_some()),
+            memory: told(self.memory, asked.memory),
+            memory_swap: told(self.memory_swap, asked.memory_swap),
+            pids: told(self.pids, asked.pids),
+            ..self
+        }
+    }
+}
+
 /// The value by which v1 says "no limit": the largest page-aligned signed number.
 const NO_LIMIT_V1: u64 = 0x7FFF_FFFF_FFFF_F000;
 
@@ -154,6 +193,53 @@ mod tests {
         assert_eq!(signed(None), -1);
         assert_eq!(signed(Some(NO_LIMIT_V1)), -1);
         assert_eq!(signed(Some(4096)), 4096);
+    }
+
+    #[test]
+    fn what_limits_nothing_is_told_only_to_who_asked_for_it() {
+        let read = Limits {
+            cpu_shares: Some(shares_read_for(512)),
+            cpu_quota: Some(-1),
+            cpu_period: Some(100_000),
+            memory: Some(-1),
+            memory_swap: Some(-1),
+            pids: Some(7),
+            ..Limits::default()
+        };
+        let asked = Limits {
+            cpu_shares: Some(512),
+            memory: Some(-1),
+            ..Limits::default()
+        };
+        let told = read.clone().told_to(&asked);
+        let expected = Limits {
+            cpu_shares: Some(512),
+            memory: Some(-1),
+            pids: Some(7),
+            ..Limits::default()
+        };
+        assert_eq!(told, expected);
+        // Somebody else has changed them meanwhile.
+        let changed = Limits {
+            cpu_shares: Some(4096),
+            memory: Some(1 << 20),
+            cpu_quota: Some(5_000),
+            ..read
+        };
+        let told = changed.told_to(&asked);
+        assert_eq!(
+            (
+                told.cpu_shares,
+                told.memory,
+                told.cpu_quota,
+                told.cpu_period
+            ),
+            (Some(4096), Some(1 << 20), Some(5_000), Some(100_000))
+        );
+    }
+
+    fn shares_read_for(shares: u64) -> u64 {
+        weight::shares_of_weight(weight::weight_of_shares(shares))
     }
 
     #[test]

@@ -9,8 +9,11 @@ use cgroups_rs::fs::error::Error as ControllerFailure;
 use cgroups_rs::fs::memory::MemController;
 use cgroups_rs::fs::pid::PidController;
 
+use rustix::io::Errno;
+
 use super::{Limits, actual, weight};
 use crate::error::UpdateError;
+use crate::systemd::of_limits;
 use crate::tree::Inner;
 use crate::{CgroupPath, Version, file};
 
@@ -24,19 +27,42 @@ pub(crate) fn update(tree: &Inner, path: &CgroupPath, limits: &Limits) -> Result
     before.unified = by_name(tree, path, limits);
     let merged = limits.after(&before);
     super::check(&merged, tree.machine(), 0)?;
-    let result = apply(tree, path, limits, &before);
+    let result = write(tree, path, limits, &before);
     if result.is_err() {
         let restore = before.only_those_of(limits);
-        if let Err(error) = apply(tree, path, &restore, limits) {
+        if let Err(error) = write(tree, path, &restore, limits) {
             tracing::warn!(path = path.as_str(), %error, "limits could not be put back after a refused update");
         }
     }
     result
 }
 
-/// Reads the files that are about to be written by name. One with several lines has no single value
+/// Tells systemd, where it keeps limits of its own, and writes the files.
+fn write(
+    tree: &Inner,
+    path: &CgroupPath,
+    limits: &Limits,
+    before: &Limits,
+) -> Result<(), UpdateError> {
+    if let Some(systemd) = tree.systemd() {
+        let properties = of_limits(tree.version(), limits, before);
+        systemd
+            .set(path, &properties)
+            .map_err(|source| UpdateError::Systemd {
+                path: path.clone(),
+                source,
+            })?;
+    }
+    apply(tree, path, limits, before)
+}
+
+/// Reads the files that are written by name. One with several lines has no single value
 /// that could be put back, and is left out.
-fn by_name(tree: &Inner, path: &CgroupPath, limits: &Limits) -> BTreeMap<String, String> {
+pub(super) fn by_name(
+    tree: &Inner,
+    path: &CgroupPath,
+    limits: &Limits,
+) -> BTreeMap<String, String> {
     let root = tree.hierarchy("").root();
     let present = limits.unified.keys().filter_map(|name| {
         let text = file::read(root, &format!("{}/{name}", path.relative())).ok()?;
@@ -93,16 +119,10 @@ pub(crate) fn apply(
 ) -> Result<(), UpdateError> {
     let writer = Writer { tree, path };
     writer.memory(limits, before)?;
-    writer.cpu(limits)?;
+    writer.cpu(limits, before)?;
     writer.cpuset(limits)?;
     writer.pids(limits)?;
-    for (size, bytes) in &limits.hugepages {
-        let file = match tree.version() {
-            Version::V1 => format!("hugetlb.{size}.limit_in_bytes"),
-            Version::V2 => format!("hugetlb.{size}.max"),
-        };
-        writer.file("hugepages", "hugetlb", &file, &bytes.to_string())?;
-    }
+    writer.hugepages(limits)?;
     for (file, value) in &limits.unified {
         writer.file("unified", "", file, value)?;
     }
@@ -191,7 +211,7 @@ impl Writer<'_> {
         }
     }
 
-    fn cpu(&self, limits: &Limits) -> Result<(), UpdateError> {
+    fn cpu(&self, limits: &Limits, before: &Limits) -> Result<(), UpdateError> {
         if limits.cpu_shares.is_none() && limits.cpu_quota.is_none() && limits.cpu_period.is_none()
         {
             return Ok(());
@@ -229,9 +249,14 @@ impl Writer<'_> {
                     set_period()
                 })
             }
-            (quota, period) => controller
-                .set_cfs_quota_and_period(quota, period)
-                .map_err(self.refused("cpu_quota", quota.unwrap_or(-1))),
+            (quota, period) => {
+                // A kubelet names the period of a container without a quota, and the controller
+                // would write what it read for "max" as a number.
+                let quota = quota.or(before.cpu_quota).unwrap_or(-1);
+                controller
+                    .set_cfs_quota_and_period(Some(quota), period)
+                    .map_err(self.refused("cpu_quota", quota))
+            }
         }
     }
 
@@ -250,6 +275,38 @@ impl Writer<'_> {
             controller
                 .set_mems(mems)
                 .map_err(self.refused("cpuset_mems", mems))?;
+        }
+        Ok(())
+    }
+
+    fn hugepages(&self, limits: &Limits) -> Result<(), UpdateError> {
+        // The check has let pass only zeros where nothing counts huge pages.
+        if !self.tree.machine().has("hugetlb") {
+            return Ok(());
+        }
+        let (limit, reserved) = match self.tree.version() {
+            Version::V1 => ("limit_in_bytes", "rsvd.limit_in_bytes"),
+            Version::V2 => ("max", "rsvd.max"),
+        };
+        for (size, bytes) in &limits.hugepages {
+            let value = bytes.to_string();
+            let write = |what| {
+                self.file(
+                    "hugepages",
+                    "hugetlb",
+                    &format!("hugetlb.{size}.{what}"),
+                    &value,
+                )
+            };
+            write(limit)?;
+            // Without it a mapping succeeds and its first use kills. Kernels before 5.7 lack it.
+            match write(reserved) {
+                Err(UpdateError::File {
+                    source: Errno::NOENT | Errno::ACCESS,
+                    ..
+                }) => {}
+                written => written?,
+            }
         }
         Ok(())
     }

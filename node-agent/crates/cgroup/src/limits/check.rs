@@ -36,8 +36,12 @@ impl Machine {
         &self.page_sizes
     }
 
+    pub(crate) fn has(&self, controller: &str) -> bool {
+        self.controllers.iter().any(|name| name == controller)
+    }
+
     fn need(&self, field: &'static str, controller: &'static str) -> Result<(), LimitError> {
-        if self.controllers.iter().any(|name| name == controller) {
+        if self.has(controller) {
             return Ok(());
         }
         Err(LimitError::Unsupported {
@@ -88,7 +92,11 @@ pub(crate) fn check(
         range("pids", pids, pids == -1 || pids > 0, "1 and more, or -1")?;
         machine.need("pids", "pids")?;
     }
-    for size in limits.hugepages.keys() {
+    for (size, bytes) in &limits.hugepages {
+        // A kubelet sends 0 for every size to every container, wanted or not.
+        if *bytes == 0 && !machine.has("hugetlb") {
+            continue;
+        }
         machine.need("hugepages", "hugetlb")?;
         if !machine.page_sizes.contains(size) {
             return Err(LimitError::PageSize { size: size.clone() });

@@ -4,7 +4,7 @@
 const LARGEST: u32 = 65_535;
 
 /// Parses a list into ranges, or returns `None` if it is not one. An empty list is none.
-pub(super) fn parse(list: &str) -> Option<Vec<(u32, u32)>> {
+pub(crate) fn parse(list: &str) -> Option<Vec<(u32, u32)>> {
     if list.is_empty() {
         return None;
     }

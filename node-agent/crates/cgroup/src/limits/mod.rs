@@ -10,9 +10,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use actual::{actual, signed};
+pub(crate) use actual::{actual, in_force, signed};
 pub(crate) use apply::{apply, update};
 pub(crate) use check::{Machine, check};
+pub(crate) use cpuset::parse as ranges;
+pub(crate) use weight::weight_of_shares;
 
 /// The least memory a person's container may be given, in bytes: a runtime needs it to start anything.
 pub const MINIMUM_MEMORY_LOCAL: u64 = 6 * 1024 * 1024;
@@ -41,6 +43,14 @@ pub struct Limits {
     pub hugepages: BTreeMap<String, u64>,
     /// Interface files of v2 and what to write to them.
     pub unified: BTreeMap<String, String>,
+}
+
+impl Limits {
+    /// Says whether nothing is limited.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Why a limit was refused before anything was written.

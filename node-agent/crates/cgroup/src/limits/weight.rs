@@ -9,7 +9,7 @@ pub(super) fn clamp_shares(shares: u64) -> u64 {
 }
 
 /// Converts shares (2 to 262144) to a weight (1 to 10000), linearly, as Kubernetes defines it.
-pub(super) fn weight_of_shares(shares: u64) -> u64 {
+pub(crate) fn weight_of_shares(shares: u64) -> u64 {
     1 + (clamp_shares(shares) - SHARES.0) * 9_999 / (SHARES.1 - SHARES.0)
 }
 

@@ -203,6 +203,8 @@ fn killing_reaches_forks_and_levels_below() {
             &Limits::default(),
             &DeviceRules::container_default(),
         )
+        .unwrap()
+        .settle()
         .unwrap();
     let mut deep = run_in(&inner, "exec sleep 1000");
     // Forks all the time, so that killing by list alone would lose some.
@@ -280,6 +282,8 @@ fn what_the_kubelet_made_stays() {
     let container = own
         .tree
         .create(&container, &typical(), &DeviceRules::container_default())
+        .unwrap()
+        .settle()
         .unwrap();
     // A pod that still has a container of somebody's is left alone.
     own.tree.remove_pod(&pod).unwrap();
@@ -298,7 +302,7 @@ fn what_the_kubelet_made_stays() {
 fn our_own_pods_are_listed_and_removed_with_what_is_in_them() {
     let own = Own::new();
     let shims = own.tree.create_shims().unwrap();
-    assert_eq!(shims.len(), own.tree.hierarchies().len());
+    assert_eq!(shims.directories.len(), own.tree.hierarchies().len());
     let pod = own.pod();
     let cgroup = own.container(&Limits::default());
     // A container that manages cgroups of its own, as an init system does.
@@ -309,8 +313,11 @@ fn our_own_pods_are_listed_and_removed_with_what_is_in_them() {
             &Limits::default(),
             &DeviceRules::container_default(),
         )
+        .unwrap()
+        .settle()
         .unwrap();
     let listed = own.tree.list_ours().unwrap();
+    let listed: Vec<_> = listed.into_iter().map(|own| own.path).collect();
     assert_eq!(listed, [cgroup.path().clone(), pod.path.clone()]);
     own.tree.remove_pod(&pod).unwrap();
     assert!(own.tree.list_ours().unwrap().is_empty());
@@ -324,7 +331,8 @@ fn what_is_left_in_one_hierarchy_is_found_and_removed() {
     let path = pod.path.join("container").unwrap();
     let last = own.tree.hierarchies().last().unwrap();
     std::fs::create_dir(last.mount_point().join(&path.as_str()[1..])).unwrap();
-    assert!(own.tree.list_ours().unwrap().contains(&path));
+    let listed = own.tree.list_ours().unwrap();
+    assert!(listed.iter().any(|own| own.path == path));
     let left = own.tree.open_cgroup(&path).unwrap().unwrap();
     assert!(left.processes().unwrap().is_empty());
     left.remove().unwrap();
@@ -342,6 +350,8 @@ fn an_empty_cgroup_left_by_a_crash_is_replaced_and_a_busy_one_is_not() {
     let fresh = own
         .tree
         .create(cgroup.path(), &Limits::default(), &devices)
+        .unwrap()
+        .settle()
         .unwrap();
     assert_eq!(fresh.actual().unwrap().pids, Some(-1));
     let mut child = run_in(&fresh, "exec sleep 1000");

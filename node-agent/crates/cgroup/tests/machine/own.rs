@@ -47,6 +47,8 @@ impl Own {
         self.tree
             .create(&path, limits, &DeviceRules::container_default())
             .unwrap()
+            .settle()
+            .unwrap()
     }
 
     /// Says in how many hierarchies a directory exists.
@@ -66,13 +68,8 @@ impl Own {
 
 impl Drop for Own {
     fn drop(&mut self) {
-        for path in self
-            .tree
-            .list_ours()
-            .unwrap_or_default()
-            .iter()
-            .chain(&self.extra)
-        {
+        let listed = self.tree.list_ours().unwrap_or_default();
+        for path in listed.iter().map(|own| &own.path).chain(&self.extra) {
             if let Ok(Some(cgroup)) = self.tree.open_cgroup(path) {
                 let _ = cgroup.thaw();
                 let _ = cgroup.remove();

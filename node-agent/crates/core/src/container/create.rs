@@ -180,7 +180,7 @@ async fn resolve(
     let cgroup = services
         .cgroups
         .pod_path(sandbox.spec.cgroup_parent.as_deref(), &sandbox.id)
-        .and_then(|pod| pod.join(id.as_str()))
+        .and_then(|pod| services.cgroups.container_path(&pod, &id))
         .map_err(|error| refused(error.into()))?;
     let stop_signal = match spec.stop_signal {
         Some(signal) => signal,

@@ -178,6 +178,9 @@ pub enum StepError {
     /// Its cgroup was not made.
     #[error(transparent)]
     Cgroup(#[from] agent_cgroup::CreateError),
+    /// Its limit of processes was not set.
+    #[error(transparent)]
+    CgroupLimit(#[from] agent_cgroup::UpdateError),
     /// Its cgroup could not be opened.
     #[error(transparent)]
     CgroupDirectory(#[from] agent_cgroup::CgroupError),
@@ -217,6 +220,7 @@ impl Classify for StepError {
         match self {
             Self::Save(source) => source.kind(),
             Self::Cgroup(source) => source.kind(),
+            Self::CgroupLimit(source) => source.kind(),
             Self::CgroupDirectory(source) => source.kind(),
             Self::Snapshot(source) => source.kind(),
             Self::Layers(source) => source.kind(),

@@ -20,4 +20,6 @@ mod volumes;
 pub use error::{
     CreateError, RemoveError, RemoveStepError, SpecError, StartError, StepError, StopError,
 };
+pub use update::Change;
+
 pub use request_error::{AttachError, ReopenError, ResizeError, UpdateError};

@@ -142,6 +142,14 @@ pub enum UpdateError {
         /// Which.
         source: agent_cgroup::LimitError,
     },
+    /// Its score is out of range.
+    #[error("oom score of container {id} is {value}, outside -1000 to 1000")]
+    OomScore {
+        /// The container.
+        id: ContainerId,
+        /// The score.
+        value: i32,
+    },
     /// Its cgroup could not be opened.
     #[error("cgroup of container {id} could not be opened")]
     Cgroup {
@@ -177,6 +185,7 @@ impl Classify for UpdateError {
             Self::Find { source } => source.kind(),
             Self::Ended { .. } => ErrorKind::FailedPrecondition,
             Self::Limit { source, .. } => source.kind(),
+            Self::OomScore { .. } => ErrorKind::InvalidArgument,
             Self::Cgroup { source, .. } => source.kind(),
             Self::Write { source, .. } => source.kind(),
             Self::Save { source, .. } => source.kind(),

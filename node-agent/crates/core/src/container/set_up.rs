@@ -58,6 +58,7 @@ pub(super) struct Planned {
 /// What the shim is asked for, everything it needs having been made.
 pub(super) struct Request {
     create: CreateContainer,
+    cgroup: agent_cgroup::Made,
     template: Template,
 }
 
@@ -125,11 +126,12 @@ impl Planned {
             blocking(move || -> Result<_, StepError> {
                 let limits = &record.spec.limits;
                 let cgroup = services.cgroups.create(&record.cgroup, limits, &rules)?;
-                Ok(cgroup.attach_directories()?)
+                let directories = cgroup.attach_directories()?;
+                Ok((cgroup, directories))
             })
         };
-        let (layer, directories) = tokio::join!(layer, cgroup);
-        let (layer, directories) = (layer??, directories??);
+        let (layer, cgroup) = tokio::join!(layer, cgroup);
+        let (layer, (cgroup, directories)) = (layer??, cgroup??);
         let spec = &record.spec;
         let create = CreateContainer {
             id: record.id.clone(),
@@ -163,6 +165,7 @@ impl Planned {
         };
         Ok(Request {
             create,
+            cgroup,
             template: Template::new(&self.built, spec),
         })
     }
@@ -176,6 +179,9 @@ impl Request {
         record: &Arc<ContainerRecord>,
     ) -> Result<Made, StepError> {
         let created = live.shim.create_container(self.create).await?;
+        if self.cgroup.is_held() {
+            blocking(move || self.cgroup.settle()).await??;
+        }
         Ok(Made {
             record: Arc::clone(record),
             pid: created.pid,

@@ -14,7 +14,7 @@ use super::sandboxes::ask;
 use crate::container::spec::ContainerSpec;
 use crate::container::state::{ContainerState, Exit};
 use crate::container::{
-    AttachError, CreateError, RemoveError, ReopenError, ResizeError, StartError, StopError,
+    AttachError, Change, CreateError, RemoveError, ReopenError, ResizeError, StartError, StopError,
     UpdateError,
 };
 use crate::exec::session::{self, Session};
@@ -381,6 +381,11 @@ impl Node {
         })
     }
 
+    /// Returns the limits in force: what its cgroup says while it has one, else what was asked for.
+    pub async fn limits_in_force(&self, seen: &Seen) -> Limits {
+        crate::container::update::in_force(&self.services, &seen.container).await
+    }
+
     /// Changes what a container may use; what is left out stays. All or nothing.
     ///
     /// # Errors
@@ -389,7 +394,7 @@ impl Node {
         &self,
         owner: Owner,
         id: &str,
-        limits: Limits,
+        change: Change,
     ) -> Result<(), UpdateError> {
         let (container, handle) = self
             .stoppable(owner, id)
@@ -401,10 +406,10 @@ impl Node {
             });
         };
         let record = Arc::clone(&seen.record);
-        crate::container::update::apply(&self.services, &record, &seen.state, limits.clone())
+        crate::container::update::apply(&self.services, &record, &seen.state, change.clone())
             .await?;
         let mut changed = record.as_ref().clone();
-        crate::container::update::merge(&mut changed.spec.limits, limits);
+        change.merge_into(&mut changed.spec);
         let owner = handle.record.spec.owner;
         self.services
             .store
@@ -417,6 +422,7 @@ impl Node {
         let command = Command::SetLimits {
             id: container,
             limits: Box::new(changed.spec.limits),
+            oom_score_adj: changed.spec.oom_score_adj,
         };
         handle
             .commands

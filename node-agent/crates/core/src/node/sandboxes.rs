@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use agent_cgroup::Limits;
 use agent_types::{Owner, SandboxId};
 use tokio::sync::oneshot;
 
@@ -108,6 +109,21 @@ impl Node {
         ask(&handle, |reply| Command::Remove { reply })
             .await
             .unwrap_or(Ok(()))
+    }
+
+    /// Changes what a pod as a whole may use: all of it, or nothing.
+    ///
+    /// # Errors
+    /// What was refused; the limits are as they were then.
+    pub async fn update_sandbox_resources(
+        &self,
+        owner: Owner,
+        id: &str,
+        limits: Limits,
+    ) -> Result<(), crate::sandbox::UpdateError> {
+        let view = self.sandbox(owner, id);
+        let view = view.map_err(|source| crate::sandbox::UpdateError::Find { source })?;
+        crate::sandbox::update::apply(&self.services, &view, limits).await
     }
 
     /// Returns what can be seen of a sandbox.

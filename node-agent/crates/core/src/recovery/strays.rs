@@ -55,9 +55,9 @@ fn pass(services: &Services) -> StraysRemoved {
         .map(|(key, _)| key.as_str())
         .chain(sandboxes.records.iter().map(|(key, _)| key.as_str()))
         .collect();
-    for path in cgroups {
-        if !known.contains(path.name()) && is_idle(services, &path) {
-            removed.cgroups += usize::from(remove_cgroup(services, &path));
+    for cgroup in cgroups {
+        if !known.contains(cgroup.id.as_str()) && is_idle(services, &cgroup.path) {
+            removed.cgroups += usize::from(remove_cgroup(services, &cgroup.path));
         }
     }
     for (key, _) in layers {

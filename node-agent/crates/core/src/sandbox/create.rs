@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
-use agent_cgroup::{CgroupPath, CgroupTree, MadeLevel, PodCgroup};
+use agent_cgroup::{CgroupPath, CgroupTree, Hold, MadeLevel, PodCgroup};
 use agent_network::Attachment;
 use agent_seccomp::{Capabilities, Profile};
 use agent_shim_client::{
@@ -98,6 +98,11 @@ pub(crate) fn check(services: &Services, spec: &SandboxSpec) -> Result<(), RunEr
             name: name(),
             source,
         })?;
+    let limits = services.cgroups.validate(&spec.limits, 0);
+    limits.map_err(|source| RunError::Limit {
+        name: name(),
+        source,
+    })?;
     checked_sysctls(spec).map_err(|source| RunError::Spec {
         name: name(),
         source,
@@ -228,7 +233,9 @@ async fn start_shim(
         // The first process of the shared namespace lives in the pod's cgroup.
         let cgroup = cgroup.await?;
         owned.cgroup = Some(cgroup.clone());
-        launch.pid = shared_pid(services, cgroup).await?;
+        let (pid, cgroup, _held) = shared_pid(services, record, cgroup).await?;
+        owned.cgroup = Some(cgroup);
+        launch.pid = pid;
         services.launcher.launch(&launch).await
     } else {
         // The launcher is asked first: its part takes longer, and goes on without this thread.
@@ -303,34 +310,45 @@ async fn cgroup_and_files(
     let addresses = network::addresses(owned.attachment.as_ref(), None);
     let texts = files::Texts::new(record, addresses);
     let directory = directory.to_owned();
-    let made = blocking(move || {
+    let limits = record.spec.limits.clone();
+    let made = blocking(move || -> Result<_, StepError> {
         texts.write(&directory)?;
-        path.map(|path| cgroups.create_pod(&path))
-            .transpose()
-            .map_err(StepError::from)
+        let Some(path) = path else { return Ok(None) };
+        let pod = cgroups.create_pod(&path)?;
+        if pod.is_ours() && !limits.is_empty() {
+            cgroups.update_pod(&pod, &limits)?;
+        }
+        Ok(Some(pod))
     })
     .await??;
     made.ok_or(StepError::Interrupted(Interrupted))
 }
 
-/// Returns what the process that holds a shared PID namespace is confined to.
-async fn shared_pid(services: &Services, pod: PodCgroup) -> Result<SandboxPid, StepError> {
+/// Returns what the process that holds a shared PID namespace is confined to, the pod's cgroup with
+/// what was made in it, and what keeps that until the process is there.
+async fn shared_pid(
+    services: &Services,
+    record: &SandboxRecord,
+    mut pod: PodCgroup,
+) -> Result<(SandboxPid, PodCgroup, Option<Hold>), StepError> {
     let tree = services.cgroups.clone();
     let version = tree.version().number();
     let profile = Profile::default_profile();
     let seccomp = services.seccomp.get(&profile, Capabilities::from_bits(0))?;
-    let directories = blocking(move || match tree.open_cgroup(&pod.path)? {
-        Some(cgroup) => cgroup.attach_directories(),
-        None => Ok(Vec::new()),
-    })
-    .await??;
-    Ok(SandboxPid::Shared {
+    let id = record.id.clone();
+    let made = blocking(move || {
+        let made = tree.create_holder(&mut pod, &id);
+        made.map(|made| (made, pod))
+    });
+    let (made, pod) = made.await??;
+    let pid = SandboxPid::Shared {
         cgroup: CgroupDirectories {
             version,
-            directories,
+            directories: made.directories,
         },
         seccomp: seccomp.to_vec(),
-    })
+    };
+    Ok((pid, pod, made.hold))
 }
 
 fn launch_spec(

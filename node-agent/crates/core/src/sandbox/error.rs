@@ -48,6 +48,14 @@ pub enum RunError {
         /// What is wrong with it.
         source: agent_cgroup::PathError,
     },
+    /// A limit of the pod as a whole cannot hold.
+    #[error("limits of sandbox {name:?} are not valid")]
+    Limit {
+        /// The sandbox's name.
+        name: String,
+        /// Which.
+        source: agent_cgroup::LimitError,
+    },
     /// The container whose network is to be joined does not run.
     #[error("container {container}, whose network sandbox {name:?} joins, is not running")]
     Join {
@@ -81,6 +89,7 @@ impl Classify for RunError {
             Self::Handler { .. } | Self::Files { .. } => ErrorKind::InvalidArgument,
             Self::Spec { source, .. } => source.kind(),
             Self::CgroupParent { source, .. } => source.kind(),
+            Self::Limit { source, .. } => source.kind(),
             Self::Join { .. } => ErrorKind::FailedPrecondition,
             Self::Random { .. } => ErrorKind::Internal,
             Self::Step { source, .. } => source.kind(),
@@ -97,9 +106,9 @@ pub enum StepError {
     /// A cgroup was not made.
     #[error(transparent)]
     Cgroup(#[from] agent_cgroup::CreateError),
-    /// The pod's cgroup could not be opened.
-    #[error(transparent)]
-    CgroupDirectory(#[from] agent_cgroup::CgroupError),
+    /// The pod's cgroup was not limited.
+    #[error("pod's cgroup could not be limited")]
+    Limits(#[from] agent_cgroup::UpdateError),
     /// The seccomp filter was not compiled.
     #[error(transparent)]
     Seccomp(#[from] agent_seccomp::CompileError),
@@ -142,7 +151,7 @@ impl Classify for StepError {
         match self {
             Self::Save(source) => source.kind(),
             Self::Cgroup(source) => source.kind(),
-            Self::CgroupDirectory(source) => source.kind(),
+            Self::Limits(source) => source.kind(),
             Self::Seccomp(source) => source.kind(),
             Self::Reserve(source) => source.kind(),
             Self::Attach(source) => source.kind(),

@@ -15,7 +15,9 @@ pub(crate) mod remove;
 pub mod spec;
 pub mod state;
 pub(crate) mod stop;
+pub(crate) mod update;
 pub mod view;
 
 pub use create::Live;
 pub use error::{EndError, RunError, StepError, TeardownError};
+pub use update::UpdateError;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use agent_cgroup::PodCgroup;
+use agent_cgroup::{Limits, PodCgroup};
 use agent_network::{Attachment, PortMapping};
 use agent_store::Record;
 use agent_types::{ContainerId, Owner, SandboxId};
@@ -89,6 +89,10 @@ pub struct SandboxSpec {
     pub annotations: BTreeMap<String, String>,
     /// Cgroup the caller made for the pod; `None`: one below the node's own.
     pub cgroup_parent: Option<String>,
+    /// Limits of the pod as a whole, overhead included; they hold where the pod's cgroup is the
+    /// node's own, for a caller that makes one limits it itself.
+    #[serde(default)]
+    pub limits: Limits,
     /// Network.
     pub network: SandboxNetwork,
     /// PID namespace.

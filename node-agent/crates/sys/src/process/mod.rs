@@ -7,6 +7,7 @@
 mod clone;
 mod confine;
 mod fds;
+mod stand_in;
 
 pub use clone::{Child, Fork, ForkError, Forked, Relation, fork, leave};
 pub use confine::{
@@ -14,3 +15,4 @@ pub use confine::{
     reset_signals, set_ambient, set_credentials, set_hostname_and_domain,
 };
 pub use fds::{close_all, keep_descriptors_from_programs, keep_stdio_and, place_stdio};
+pub use stand_in::StandIn;

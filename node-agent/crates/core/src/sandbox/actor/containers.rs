@@ -429,10 +429,11 @@ impl Actor {
         }
     }
 
-    pub(super) fn set_limits(&mut self, id: &ContainerId, limits: Limits) {
+    pub(super) fn set_limits(&mut self, id: &ContainerId, limits: Limits, score: Option<i32>) {
         if let Some(slot) = self.slots.get_mut(id) {
             let mut record = slot.record.as_ref().clone();
             record.spec.limits = limits;
+            record.spec.oom_score_adj = score;
             slot.record = Arc::new(record);
         }
     }

@@ -76,6 +76,7 @@ pub(crate) enum Command {
     SetLimits {
         id: ContainerId,
         limits: Box<Limits>,
+        oom_score_adj: Option<i32>,
     },
 }
 

@@ -1,0 +1,166 @@
+//! Making a container's cgroup.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::io::Errno;
+
+use crate::error::{CgroupError, CreateError, UpdateError};
+use crate::limits::{self, Limits};
+use crate::systemd::Hold;
+use crate::tree::CgroupTree;
+use crate::{Cgroup, CgroupPath, DeviceRules, Hierarchy, Version, level, remove};
+
+/// A cgroup that was just made and has no process yet.
+#[derive(Debug)]
+#[must_use = "a scope of systemd's ends when this is dropped and no process is in it"]
+pub struct Made {
+    cgroup: Cgroup,
+    hold: Option<Hold>,
+    /// The limit of processes, where it waits for the hold's end.
+    later: Option<i64>,
+}
+
+impl Made {
+    /// Opens its directories, as [`Cgroup::attach_directories`] does.
+    pub fn attach_directories(&self) -> Result<Vec<OwnedFd>, CgroupError> {
+        self.cgroup.attach_directories()
+    }
+
+    /// Says whether [`settle`](Self::settle) has anything to do, and may block.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.hold.is_some()
+    }
+
+    /// Ends what held it, now that the container's first process is in it. Blocks where it was held.
+    pub fn settle(self) -> Result<Cgroup, UpdateError> {
+        drop(self.hold);
+        if let Some(pids) = self.later {
+            self.cgroup.update(&Limits {
+                pids: Some(pids),
+                ..Limits::default()
+            })?;
+        }
+        Ok(self.cgroup)
+    }
+}
+
+impl CgroupTree {
+    /// Makes a container's cgroup with its limits and device rules, or nothing.
+    ///
+    /// An empty cgroup that a crash left under this name is replaced.
+    pub fn create(
+        &self,
+        path: &CgroupPath,
+        limits: &Limits,
+        devices: &DeviceRules,
+    ) -> Result<Made, CreateError> {
+        let tree = self.inner();
+        limits::check(limits, tree.machine(), 0).map_err(|source| CreateError::Limit {
+            path: path.clone(),
+            source,
+        })?;
+        let hold = self.start_scope(path, limits, devices)?;
+        let mut made = 0;
+        // The stand-in counts as a process until the container's is there.
+        let at_first = Limits {
+            pids: limits.pids.filter(|_| hold.is_none()),
+            ..limits.clone()
+        };
+        let result = self.make(path, &at_first, devices, &mut made);
+        let cgroup = Cgroup::new(Arc::clone(tree), path.clone());
+        match result {
+            Ok(()) => Ok(Made {
+                later: limits.pids.filter(|_| hold.is_some()),
+                cgroup,
+                hold,
+            }),
+            Err(error) => {
+                // Its scope goes with its last process.
+                drop(hold);
+                for hierarchy in &tree.hierarchies()[..made] {
+                    match remove::directory(hierarchy, path) {
+                        Ok(()) | Err(Errno::NOENT) => {}
+                        Err(errno) => {
+                            tracing::warn!(path = path.as_str(), error = %errno, "half-made cgroup could not be removed");
+                        }
+                    }
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Has systemd make the cgroup, where it is who does.
+    fn start_scope(
+        &self,
+        path: &CgroupPath,
+        limits: &Limits,
+        devices: &DeviceRules,
+    ) -> Result<Option<Hold>, CreateError> {
+        let tree = self.inner();
+        let Some(systemd) = tree.systemd() else {
+            return Ok(None);
+        };
+        let started = systemd.start_scope(tree.version(), path, limits, devices);
+        started.map(Some).map_err(|source| CreateError::Systemd {
+            path: path.clone(),
+            source,
+        })
+    }
+
+    /// Makes the directories, counting them in `made`, then fills them.
+    fn make(
+        &self,
+        path: &CgroupPath,
+        limits: &Limits,
+        devices: &DeviceRules,
+        made: &mut usize,
+    ) -> Result<(), CreateError> {
+        let tree = self.inner();
+        for hierarchy in tree.hierarchies() {
+            let there = level::make(hierarchy, path)? == level::Made::Before;
+            // A scope was just made, in some of the hierarchies.
+            if there && tree.systemd().is_none() {
+                replace(hierarchy, path)?;
+            }
+            *made += 1;
+            if limits.cpuset_cpus.is_none() || limits.cpuset_mems.is_none() {
+                level::prepare(tree, hierarchy, path)?;
+            }
+        }
+        limits::apply(tree, path, limits, &Limits::default()).map_err(|source| {
+            CreateError::Apply {
+                path: path.clone(),
+                source: Box::new(source),
+            }
+        })?;
+        self.set_devices(path, devices)
+            .map_err(|source| CreateError::Devices {
+                path: path.clone(),
+                source,
+            })
+    }
+
+    fn set_devices(&self, path: &CgroupPath, devices: &DeviceRules) -> Result<(), Errno> {
+        let Some(hierarchy) = self.inner().find("devices") else {
+            return Err(Errno::NODEV);
+        };
+        let directory = hierarchy.directory(path)?;
+        match self.inner().version() {
+            Version::V1 => devices.apply_v1(directory.as_fd()),
+            Version::V2 => devices.apply_v2(directory.as_fd()),
+        }
+    }
+}
+
+/// Replaces an empty directory, so that no value of its former life is left.
+fn replace(hierarchy: &Hierarchy, path: &CgroupPath) -> Result<(), CreateError> {
+    let exists = |_| CreateError::Exists { path: path.clone() };
+    remove::directory(hierarchy, path).map_err(exists)?;
+    match level::make(hierarchy, path)? {
+        level::Made::Now => Ok(()),
+        level::Made::Before => Err(exists(Errno::EXIST)),
+    }
+}

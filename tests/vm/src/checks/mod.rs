@@ -1,0 +1,59 @@
+//! The checks, each on a node without pods.
+
+mod devices;
+mod driver;
+mod limits;
+mod pid;
+pub(crate) mod reboot;
+mod restart;
+mod stats;
+
+use std::pin::Pin;
+
+use anyhow::Result;
+
+use crate::guest::Guest;
+
+/// The work of a check.
+type Work<'a> = Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
+
+/// One thing that is to be so.
+pub(crate) struct Check {
+    /// What.
+    pub(crate) name: &'static str,
+    /// Fails if it is not.
+    pub(crate) run: fn(&mut Guest) -> Work<'_>,
+}
+
+macro_rules! checks {
+    ($($module:ident :: $name:ident),* $(,)?) => {
+        &[$(Check {
+            name: concat!(stringify!($module), "::", stringify!($name)),
+            run: |guest| Box::pin($module::$name(guest)),
+        }),*]
+    };
+}
+
+/// Before the reboot, in this order.
+pub(crate) const CHECKS: &[Check] = checks![
+    driver::is_told_and_refuses_what_is_no_slice,
+    driver::a_containers_scope_lies_in_its_pods_slice,
+    limits::hold_and_survive_a_reload_of_systemd,
+    limits::change_all_or_nothing,
+    limits::may_name_a_period_alone,
+    limits::who_takes_too_much_memory_is_oom_killed,
+    limits::of_a_pod_of_the_nodes_own,
+    devices::of_the_host_cannot_be_opened,
+    pid::a_shared_namespace_has_its_holder_in_a_scope,
+    stats::tell_what_is_used,
+    driver::without_systemd_directories_do,
+    restart::pods_go_on_when_the_service_is_restarted,
+    restart::pods_go_on_when_the_program_is_replaced,
+    restart::pods_go_on_when_the_service_is_killed,
+];
+
+/// After it.
+pub(crate) const AFTER_REBOOT: &[Check] = checks![
+    reboot::pods_have_ended_and_can_be_removed,
+    reboot::the_node_works
+];
