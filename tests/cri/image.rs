@@ -1,10 +1,14 @@
 //! The image service.
 
 use anyhow::Result;
+use harness::agent::Options;
 use harness::cri::image_spec;
 use harness::image::Image;
 use harness::node::Node;
-use proto::cri::{ImageFilter, ImageFsInfoRequest, ImageStatusRequest, ListImagesRequest};
+use proto::cri::{
+    ImageFilter, ImageFsInfoRequest, ImageSpec, ImageStatusRequest, Int64Value,
+    LinuxContainerConfig, LinuxContainerSecurityContext, ListContainersRequest, ListImagesRequest,
+};
 use serde_json::json;
 use tonic::Code;
 
@@ -131,5 +135,111 @@ async fn removing_an_image_leaves_its_containers_alone() -> Result<()> {
     node.cri.remove_image(&node.image).await?;
     assert_eq!(node.exec(&id, "echo alive").await?, "alive\n");
     node.cri.stop_container(&id, 10).await?;
+    node.finish().await
+}
+
+#[tokio::test]
+async fn an_image_is_the_same_in_every_answer_and_goes_with_all_its_names() -> Result<()> {
+    let options = Options::default().with("images", "pinned = [\"*/test/kept:*\"]");
+    let node = Node::start_with(options).await?;
+    let made = Image::busybox_with(vec![], &json!({"Env": ["PATH=/bin"], "User": "operator"}))?;
+    let names = ["test/one:1", "test/one:2", "test/two:1"];
+    let mut references = Vec::new();
+    for name in names {
+        references.push(node.registry.push(name, &made)?);
+    }
+    for reference in &references {
+        assert_eq!(
+            node.cri.pull(reference).await?,
+            made.id,
+            "what a pull returns"
+        );
+    }
+    let list = || async {
+        let request = ListImagesRequest { filter: None };
+        let answer = node.cri.image.clone().list_images(request).await?;
+        anyhow::Ok(answer.into_inner().images)
+    };
+    let listed = list().await?;
+    let listed: Vec<_> = listed.iter().filter(|one| one.id == made.id).collect();
+    assert_eq!(listed.len(), 1, "one image, whatever its names");
+    let mut tags = listed[0].repo_tags.clone();
+    tags.sort();
+    let mut wanted = references.clone();
+    wanted.sort();
+    assert_eq!(tags, wanted);
+    assert_eq!(listed[0].repo_digests.len(), 2, "one for each repository");
+    assert_eq!(
+        (listed[0].username.as_str(), &listed[0].uid),
+        ("operator", &None)
+    );
+    let spec = listed[0].spec.clone().unwrap_or_default();
+    assert_eq!((&spec.image, &spec.image_ref), (&made.id, &made.id));
+
+    // A kubelet gives the id that the pull returned, and beside it what the pod says.
+    let sandbox = node.sandbox("pod").await?;
+    let mut config = node.container_config("main", &["/bin/pause"]);
+    config.image = Some(ImageSpec {
+        user_specified_image: references[0].clone(),
+        ..image_spec(&made.id)
+    });
+    // The image names a user that it has not got.
+    config.linux = Some(LinuxContainerConfig {
+        security_context: Some(LinuxContainerSecurityContext {
+            run_as_user: Some(Int64Value { value: 0 }),
+            ..LinuxContainerSecurityContext::default()
+        }),
+        ..LinuxContainerConfig::default()
+    });
+    let container = node.run_of(&sandbox, &config).await?;
+    let status = node.cri.container_status(&container).await?;
+    assert_eq!((&status.image_id, &status.image_ref), (&made.id, &made.id));
+    let shown = status.image.unwrap_or_default();
+    assert_eq!(
+        (&shown.image, &shown.user_specified_image),
+        (&made.id, &references[0])
+    );
+    let containers = node.cri.runtime.clone();
+    let containers = { containers }
+        .list_containers(ListContainersRequest::default())
+        .await?
+        .into_inner()
+        .containers;
+    assert_eq!(
+        (&containers[0].image_id, &containers[0].image_ref),
+        (&made.id, &made.id)
+    );
+
+    let request = ImageStatusRequest {
+        image: Some(image_spec(&references[2])),
+        verbose: true,
+    };
+    let answer = node
+        .cri
+        .image
+        .clone()
+        .image_status(request)
+        .await?
+        .into_inner();
+    assert_eq!(answer.image.map(|image| image.id), Some(made.id.clone()));
+    let info: serde_json::Value = serde_json::from_str(&answer.info["info"])?;
+    assert_eq!(info["imageSpec"]["config"]["User"], "operator");
+    assert_eq!(info["manifest"], made.manifest_digest());
+    assert_eq!(
+        info["platform"],
+        format!("linux/{}", harness::image::architecture())
+    );
+
+    let kept = node.registry.push("test/kept:1", &Image::busybox()?)?;
+    node.cri.pull(&kept).await?;
+    let pinned: Vec<_> = list().await?.into_iter().filter(|one| one.pinned).collect();
+    assert!(
+        pinned.len() == 1 && pinned[0].repo_tags.contains(&kept),
+        "{pinned:#?}"
+    );
+    // One name is enough to remove it with all of them; its container goes on.
+    node.cri.remove_image(&references[1]).await?;
+    assert!(list().await?.iter().all(|one| one.id != made.id));
+    assert_eq!(node.exec(&container, "echo alive").await?, "alive\n");
     node.finish().await
 }

@@ -302,6 +302,10 @@ impl Agent {
         let directory = self.directory.path().join("cni/net.d");
         let known = sections.entry("cni").or_default();
         known.push(format!("config_directory = {directory:?}"));
+        let directory = self.directory.path().join("registries.d");
+        let known = sections.entry("images").or_default();
+        known.push(format!("registries_directory = {directory:?}"));
+        known.push("credential_files = []".to_owned());
         for (section, lines) in &self.options.configuration {
             let known = sections.entry(section).or_default();
             for line in lines {

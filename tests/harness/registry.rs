@@ -45,6 +45,17 @@ impl Registry {
     /// Starts a registry with this one's images that speaks TLS. Its certificate is for the address
     /// 0.0.0.0, which is no loopback address and still leads here, and is signed by [`Self::ca`].
     pub fn start_tls(&self) -> Result<Self> {
+        self.start_encrypted("")
+    }
+
+    /// Starts a registry as [`Self::start_tls`] does that wants a certificate from clients too: such
+    /// as `client.pem` with `client.key` in its directory.
+    pub fn start_mutual_tls(&self) -> Result<Self> {
+        self.start_encrypted("    clientcas:\n      - {}/ca.pem\n")
+    }
+
+    /// Starts a registry that speaks TLS; `more` is told of it, with its directory for `{}`.
+    fn start_encrypted(&self, more: &str) -> Result<Self> {
         let directory = own_directory()?;
         let openssl = |arguments: &str| {
             let mut command = Command::new("openssl");
@@ -61,9 +72,14 @@ impl Registry {
             "req -x509 {key} -CA ca.pem -CAkey ca.key -keyout key.pem -out cert.pem -subj /CN=test \
              -addext subjectAltName=IP:0.0.0.0 -addext basicConstraints=critical,CA:FALSE"
         ))?;
+        openssl(&format!(
+            "req -x509 {key} -CA ca.pem -CAkey ca.key -keyout client.key -out client.pem -subj /CN=client \
+             -addext basicConstraints=critical,CA:FALSE"
+        ))?;
+        let here = directory.path().display().to_string();
         let tls = format!(
-            "  tls:\n    certificate: {0}/cert.pem\n    key: {0}/key.pem\n",
-            directory.path().display()
+            "  tls:\n    certificate: {here}/cert.pem\n    key: {here}/key.pem\n{}",
+            more.replace("{}", &here)
         );
         let data = self.directory.path().join("data");
         let started = Self::start_in(directory, &data, &tls, false)?;

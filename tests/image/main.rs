@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod broken;
+mod hosts;
 mod layers;
 mod memory;
 mod mount_points;

@@ -11,7 +11,7 @@ use agent_core::services::Settings;
 use anyhow::Context;
 
 use crate::cli::Cli;
-use parts::{cgroup, cni, cri_network, log, network, registry, settings, streaming};
+use parts::{cgroup, cni, cri_network, images, log, network, registry, settings, streaming};
 use raw::RawConfig;
 
 /// Everything the node was told to be.
@@ -97,9 +97,6 @@ fn check(raw: RawConfig) -> anyhow::Result<Config> {
     let registry = registry(&raw.images, &mut problems);
     let log = log(&raw.log, &mut problems);
     let streaming = streaming(&raw.streaming, &mut problems);
-    if raw.images.concurrent_downloads == 0 {
-        problems.push("images.concurrent_downloads: must be at least 1".to_owned());
-    }
     match cgroup {
         Some(cgroup) if problems.is_empty() => Ok(Config {
             settings: settings(&raw, cri_network),
@@ -113,15 +110,7 @@ fn check(raw: RawConfig) -> anyhow::Result<Config> {
             cni,
             registry,
             streaming,
-            images: ImagesConfig {
-                layers_at_once: raw.images.concurrent_downloads,
-                layer_bytes: raw.images.max_layer_bytes,
-                unpack: agent_snapshot::Limits {
-                    bytes: raw.images.max_layer_bytes,
-                    ..agent_snapshot::Limits::default()
-                },
-                ..ImagesConfig::default()
-            },
+            images: images(&raw.images),
         }),
         _ => Err(Problems(problems).into()),
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use agent_cgroup::{CgroupPath, Driver};
+use agent_core::image::{ImagesConfig, PinnedName};
 use agent_core::services::{CriNetwork, Paths, Settings};
 
 use super::keep;
@@ -115,11 +116,53 @@ pub(super) fn cni(raw: &RawConfig, problems: &mut Vec<String>) -> agent_cni::Con
     }
 }
 
+pub(super) fn images(raw: &raw::Images) -> ImagesConfig {
+    ImagesConfig {
+        layers_at_once: raw.concurrent_downloads,
+        layer_bytes: raw.max_layer_bytes,
+        unpack: agent_snapshot::Limits {
+            bytes: raw.max_layer_bytes,
+            ..agent_snapshot::Limits::default()
+        },
+        pinned: raw
+            .pinned
+            .iter()
+            .map(|text| PinnedName::new(text))
+            .collect(),
+        ..ImagesConfig::default()
+    }
+}
+
 pub(super) fn registry(raw: &raw::Images, problems: &mut Vec<String>) -> agent_registry::Config {
     let mut config = agent_registry::Config {
         proxies: agent_registry::Proxies::from_variables(|name| std::env::var(name).ok()),
+        hosts_directory: Some(raw.registries_directory.clone())
+            .filter(|path| !path.as_os_str().is_empty()),
+        credential_files: raw.credential_files.clone(),
         ..agent_registry::Config::default()
     };
+    for (name, path) in std::iter::once(("registries_directory", &raw.registries_directory))
+        .filter(|(_, path)| !path.as_os_str().is_empty())
+        .chain(
+            raw.credential_files
+                .iter()
+                .map(|path| ("credential_files", path)),
+        )
+    {
+        if !path.is_absolute() {
+            problems.push(format!(
+                "images.{name}: {} is not an absolute path",
+                path.display()
+            ));
+        }
+    }
+    if raw.concurrent_downloads == 0 {
+        problems.push("images.concurrent_downloads: must be at least 1".to_owned());
+    }
+    config.timeouts.progress = Duration::from_secs(raw.pull_progress_timeout_seconds);
+    if raw.pull_progress_timeout_seconds == 0 {
+        problems.push("images.pull_progress_timeout_seconds: must be at least 1".to_owned());
+    }
     for text in &raw.insecure_registries {
         let parsed = keep("images.insecure_registries", text.parse(), problems);
         config.plain_http.extend(parsed);

@@ -128,7 +128,11 @@ impl Default for Cni {
 #[derive(Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Images {
+    pub(super) registries_directory: PathBuf,
+    pub(super) credential_files: Vec<PathBuf>,
     pub(super) insecure_registries: Vec<String>,
+    pub(super) pinned: Vec<String>,
+    pub(super) pull_progress_timeout_seconds: u64,
     pub(super) concurrent_downloads: usize,
     pub(super) max_layer_bytes: u64,
 }
@@ -136,7 +140,11 @@ pub(super) struct Images {
 impl Default for Images {
     fn default() -> Self {
         Self {
+            registries_directory: "/etc/node-agent/registries.d".into(),
+            credential_files: vec!["/root/.docker/config.json".into()],
             insecure_registries: Vec::new(),
+            pinned: Vec::new(),
+            pull_progress_timeout_seconds: 300,
             concurrent_downloads: 3,
             max_layer_bytes: 64 << 30,
         }

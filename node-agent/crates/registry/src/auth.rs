@@ -87,6 +87,13 @@ impl Auth {
         })
     }
 
+    /// Says whether credentials for `server`, a host or an address, are meant for a registry. Those
+    /// for no server in particular are for the one that is asked.
+    #[must_use]
+    pub fn are_for(server: &str, registry: &str) -> bool {
+        crate::credentials::are_for(server, registry)
+    }
+
     /// Returns the value of a basic `Authorization` header, if there is a name and a password.
     pub(crate) fn basic_header(&self) -> Option<Secret> {
         match self {

@@ -1,13 +1,16 @@
 //! A blob as a stream that goes on where a connection broke.
 
+use std::sync::Arc;
+
 use agent_types::Digest;
 use bytes::Bytes;
 use reqwest::header::RANGE;
 use reqwest::{Method, StatusCode};
 
 use crate::error::RequestError;
+use crate::hosts::{Capability, Host};
 use crate::retry::Retry;
-use crate::session::{Ask, Session};
+use crate::session::{Answered, Ask, Session};
 use crate::transport::Exchange;
 
 /// The bytes of a blob from an offset on, unverified: whoever keeps them hashes them.
@@ -33,6 +36,7 @@ enum Ranges {
 #[derive(Debug)]
 struct Answer {
     exchange: Exchange,
+    host: Arc<Host>,
     /// Bytes before the offset that the server sends nevertheless.
     skip: u64,
 }
@@ -40,7 +44,7 @@ struct Answer {
 impl BlobStream {
     pub(crate) fn new(session: Session, digest: &Digest, size: Option<u64>, offset: u64) -> Self {
         Self {
-            retry: Retry::new(&session.shared.transport.config().retries),
+            retry: Retry::new(session.shared.transport.config()),
             session,
             digest: digest.clone(),
             size,
@@ -82,7 +86,9 @@ impl BlobStream {
     }
 
     async fn wait(&mut self, error: RequestError) -> Result<(), RequestError> {
-        self.answer = None;
+        if let Some(answer) = self.answer.take() {
+            answer.host.failed();
+        }
         let wait = self.retry.after(error)?;
         tokio::time::sleep(wait).await;
         Ok(())
@@ -140,10 +146,11 @@ impl BlobStream {
         if from > 0 {
             headers.push((RANGE, format!("bytes={from}-")));
         }
-        let exchange = self
+        let Answered { exchange, host } = self
             .session
             .send(&Ask {
                 method: Method::GET,
+                capability: Capability::Pull,
                 path: format!("blobs/{}", self.digest),
                 headers,
                 what: self.what(),
@@ -166,7 +173,11 @@ impl BlobStream {
             });
         }
         match self.offset.checked_sub(start) {
-            Some(skip) => Ok(Answer { exchange, skip }),
+            Some(skip) => Ok(Answer {
+                exchange,
+                host,
+                skip,
+            }),
             None => Err(self.broken()),
         }
     }

@@ -13,6 +13,7 @@ use crate::blob::BlobStream;
 use crate::config::Config;
 use crate::document::{self, Descriptor, Document, DocumentError, MediaType};
 use crate::error::{ConfigError, ManifestError, RequestError};
+use crate::hosts::{self, Capability, RouteError};
 use crate::session::{Ask, Session, Shared};
 use crate::token::Proofs;
 use crate::transport::{Exchange, Transport};
@@ -21,6 +22,12 @@ use crate::transport::{Exchange, Transport};
 #[derive(Debug, Clone)]
 pub struct Client {
     shared: Arc<Shared>,
+}
+
+/// A repository on the hosts that serve it, as they were looked up once: for one pull.
+#[derive(Debug, Clone)]
+pub struct Repository {
+    session: Session,
 }
 
 /// What a reference points at now.
@@ -54,13 +61,31 @@ impl Client {
         })
     }
 
-    /// Asks what a reference points at, without fetching it.
-    pub async fn resolve(
+    /// Looks up where a repository is served, as the files of the node say now.
+    pub async fn repository(
         &self,
         reference: &Reference,
         auth: &Auth,
-    ) -> Result<Resolved, ManifestError> {
-        let exchange = match self.ask(reference, auth, Method::HEAD).await {
+    ) -> Result<Repository, RouteError> {
+        let shared = Arc::clone(&self.shared);
+        let (wanted, auth) = (reference.clone(), auth.clone());
+        let read = move || hosts::route(&shared.transport, &wanted, &auth);
+        let route = tokio::task::spawn_blocking(read).await;
+        let route = route.map_err(|_| RouteError::Interrupted {
+            registry: reference.registry().to_owned(),
+        })??;
+        let shared = Arc::clone(&self.shared);
+        Ok(Repository {
+            session: Session::new(shared, reference.clone(), Arc::new(route)),
+        })
+    }
+}
+
+impl Repository {
+    /// Asks what the reference points at, without fetching it.
+    pub async fn resolve(&self) -> Result<Resolved, ManifestError> {
+        let reference = self.session.reference();
+        let exchange = match self.ask(reference, Method::HEAD).await {
             Ok(exchange) => exchange,
             // Some servers only know GET; then the digest comes with the document.
             Err(RequestError::Status { status, .. })
@@ -88,27 +113,28 @@ impl Client {
         }
     }
 
-    /// Fetches what a reference points at and checks that it is what it claims to be.
+    /// Fetches what the reference points at, or the document of a digest, and checks that it is
+    /// what it claims to be.
     pub async fn manifest(
         &self,
-        reference: &Reference,
-        auth: &Auth,
+        digest: Option<&Digest>,
     ) -> Result<FetchedManifest, ManifestError> {
+        let reference = match digest {
+            Some(digest) => self.session.reference().with_digest(digest.clone()),
+            None => self.session.reference().clone(),
+        };
         let what = reference.familiar();
         let failed = |source| ManifestError::Request {
             what: what.clone(),
             source,
         };
-        let exchange = self
-            .ask(reference, auth, Method::GET)
-            .await
-            .map_err(failed)?;
+        let exchange = self.ask(&reference, Method::GET).await.map_err(failed)?;
         let expected = reference
             .digest()
             .cloned()
             .or_else(|| announced_digest(&exchange));
         let content_type = exchange.header("content-type").map(str::to_owned);
-        let cap = self.shared.transport.config().limits.manifest;
+        let cap = self.session.shared.transport.config().limits.manifest;
         let bytes = exchange.body(cap).await.map_err(failed)?;
         let algorithm = expected
             .as_ref()
@@ -134,18 +160,16 @@ impl Client {
     /// Fetches an entry of an index and checks that it is what the entry says.
     pub async fn child_manifest(
         &self,
-        reference: &Reference,
-        auth: &Auth,
         entry: &Descriptor,
     ) -> Result<FetchedManifest, ManifestError> {
-        let child = reference.with_digest(entry.digest.clone());
+        let child = self.session.reference().with_digest(entry.digest.clone());
         let what = child.familiar();
         let refused = |source| ManifestError::Document {
             what: what.clone(),
             source,
         };
         let expected = MediaType::parse(&entry.media_type).map_err(refused)?;
-        let fetched = self.manifest(&child, auth).await?;
+        let fetched = self.manifest(Some(&entry.digest)).await?;
         if fetched.media_type != expected {
             return Err(refused(DocumentError::MediaTypeMismatch {
                 served: entry.media_type.clone(),
@@ -159,32 +183,23 @@ impl Client {
     ///
     /// Nothing is sent until the first bytes are asked for.
     #[must_use]
-    pub fn blob(
-        &self,
-        reference: &Reference,
-        auth: &Auth,
-        blob: (&Digest, Option<u64>),
-        offset: u64,
-    ) -> BlobStream {
-        let session = Session::new(Arc::clone(&self.shared), reference, auth);
-        BlobStream::new(session, blob.0, blob.1, offset)
+    pub fn blob(&self, digest: &Digest, size: Option<u64>, offset: u64) -> BlobStream {
+        BlobStream::new(self.session.clone(), digest, size, offset)
     }
 
-    async fn ask(
-        &self,
-        reference: &Reference,
-        auth: &Auth,
-        method: Method,
-    ) -> Result<Exchange, RequestError> {
+    async fn ask(&self, reference: &Reference, method: Method) -> Result<Exchange, RequestError> {
+        let capability = match reference.digest() {
+            Some(_) => Capability::Pull,
+            None => Capability::Resolve,
+        };
         let ask = Ask {
             method,
+            capability,
             path: format!("manifests/{}", reference.manifest_name()),
             headers: vec![(ACCEPT, document::ACCEPT.to_owned())],
             what: format!("manifest of {}", reference.familiar()),
         };
-        Session::new(Arc::clone(&self.shared), reference, auth)
-            .send_until_answered(&ask)
-            .await
+        self.session.send_until_answered(&ask).await
     }
 }
 

@@ -1,14 +1,22 @@
 //! What the client may be told.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::plain::PlainHttp;
+
+/// How long any connection may be silent.
+const LONGEST_STALL: Duration = Duration::from_secs(60);
 
 /// How the client behaves; the defaults suit a node.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Registries spoken to over plain HTTP, beside those on loopback.
     pub plain_http: Vec<PlainHttp>,
+    /// A folder with a folder for each registry that is described by a `hosts.toml`.
+    pub hosts_directory: Option<PathBuf>,
+    /// Docker-style files with the node's own credentials, shown where a caller brings none.
+    pub credential_files: Vec<PathBuf>,
     /// Proxies for everything that is not on loopback.
     pub proxies: Proxies,
     /// How long to wait.
@@ -27,6 +35,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             plain_http: Vec::new(),
+            hosts_directory: None,
+            credential_files: Vec::new(),
             proxies: Proxies::default(),
             timeouts: Timeouts::default(),
             retries: Retries::default(),
@@ -81,15 +91,22 @@ impl std::fmt::Debug for Proxies {
 pub struct Timeouts {
     /// For a connection, TLS included.
     pub connect: Duration,
-    /// For the next bytes of an answer: a transfer that makes no progress ends.
+    /// For the next bytes, connections made again included: a transfer without progress ends.
     pub progress: Duration,
+}
+
+impl Timeouts {
+    /// Returns how long one connection may be silent before another is tried.
+    pub(crate) fn stall(&self) -> Duration {
+        (self.progress / 3).min(LONGEST_STALL)
+    }
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(15),
-            progress: Duration::from_secs(60),
+            progress: Duration::from_secs(300),
         }
     }
 }

@@ -130,6 +130,12 @@ pub enum RequestError {
         /// The limit.
         cap: u64,
     },
+    /// No host may be asked: `hosts.toml` leaves it to none of them.
+    #[error("no configured host of the registry may be asked for {what}")]
+    NoHost {
+        /// What was asked for.
+        what: String,
+    },
     /// The announced size contradicts what was expected.
     #[error("registry host {host} has {actual} bytes for {what}, not {expected}")]
     Size {
@@ -168,6 +174,7 @@ impl RequestError {
                 ))
             .then_some(*retry_after),
             Self::NotFound { .. }
+            | Self::NoHost { .. }
             | Self::Denied { .. }
             | Self::Redirect { .. }
             | Self::TooLarge { .. }
@@ -185,9 +192,10 @@ impl Classify for RequestError {
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::Denied { .. } => ErrorKind::PermissionDenied,
             Self::Status { .. } if self.transient().is_some() => ErrorKind::Unavailable,
-            Self::Status { .. } | Self::Redirect { .. } | Self::Size { .. } => {
-                ErrorKind::FailedPrecondition
-            }
+            Self::Status { .. }
+            | Self::Redirect { .. }
+            | Self::NoHost { .. }
+            | Self::Size { .. } => ErrorKind::FailedPrecondition,
             Self::TooLarge { .. } => ErrorKind::ResourceExhausted,
         }
     }

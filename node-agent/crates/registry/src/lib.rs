@@ -7,7 +7,7 @@
 //! Everything a registry says is an attacker's word: answers have caps, documents are hashed
 //! before they are read, redirects never carry credentials to another host nor leave TLS.
 //!
-//! Start reading at [`Client`]; `session` has the way of one request, [`document`] the formats.
+//! Start reading at [`Client`] and [`Repository`]; `hosts` has mirrors and certificates, `session` has the way of one request, [`document`] the formats.
 #![forbid(unsafe_code)]
 
 mod auth;
@@ -15,8 +15,10 @@ mod blob;
 mod challenge;
 mod client;
 mod config;
+mod credentials;
 pub mod document;
 mod error;
+mod hosts;
 mod plain;
 mod retry;
 mod session;
@@ -25,7 +27,8 @@ mod transport;
 
 pub use auth::{Auth, AuthError, Secret};
 pub use blob::BlobStream;
-pub use client::{Client, FetchedManifest, Resolved};
+pub use client::{Client, FetchedManifest, Repository, Resolved};
 pub use config::{Config, Limits, Proxies, Retries, Timeouts};
 pub use error::{ConfigError, ManifestError, RedirectRefusal, RequestError, TokenError};
+pub use hosts::RouteError;
 pub use plain::{PlainHttp, PlainHttpError};

@@ -1,9 +1,9 @@
 //! When to try again, and after how long.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::config::Retries;
+use crate::config::{Config, Retries};
 use crate::error::RequestError;
 
 /// Bytes that must arrive between two failures for the second to count as a first.
@@ -13,14 +13,22 @@ const PROGRESS: u64 = 256 * 1024;
 #[derive(Debug)]
 pub(crate) struct Retry {
     rules: Retries,
+    /// How long failures in a row may go on.
+    patience: Duration,
+    /// When the first of them was seen.
+    since: Option<Instant>,
     failures: u32,
     progress: u64,
 }
 
 impl Retry {
-    pub(crate) fn new(rules: &Retries) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
+        let timeouts = &config.timeouts;
         Self {
-            rules: rules.clone(),
+            rules: config.retries.clone(),
+            // The first failure may have taken as long as a connection may be silent.
+            patience: timeouts.progress.saturating_sub(timeouts.stall()),
+            since: None,
             failures: 0,
             progress: 0,
         }
@@ -32,6 +40,7 @@ impl Retry {
         if self.progress >= PROGRESS {
             self.progress = 0;
             self.failures = 0;
+            self.since = None;
         }
     }
 
@@ -52,8 +61,15 @@ impl Retry {
         let doubled = self.rules.first_wait * 2_u32.saturating_pow(self.failures - 1);
         // Half of it at random, so that a thousand nodes do not come back together.
         let wait = doubled.min(longest).mul_f64(0.5 + random_fraction() / 2.0);
-        tracing::debug!(%error, wait_ms = wait.as_millis(), "registry request will be retried");
-        Ok(wait.max(asked.unwrap_or_default()))
+        let wait = wait.max(asked.unwrap_or_default());
+        let since = *self.since.get_or_insert_with(Instant::now);
+        match since.elapsed() + wait > self.patience {
+            true => Err(error),
+            false => {
+                tracing::debug!(%error, wait_ms = wait.as_millis(), "registry request will be retried");
+                Ok(wait)
+            }
+        }
     }
 }
 
@@ -79,7 +95,7 @@ mod tests {
 
     #[test]
     fn waits_grow_and_end() {
-        let mut retry = Retry::new(&Retries::default());
+        let mut retry = Retry::new(&Config::default());
         let waits: Vec<_> = (0..4).map(|_| retry.after(busy(None)).unwrap()).collect();
         for (n, wait) in waits.iter().enumerate() {
             let most = Duration::from_millis(200) * 2_u32.pow(u32::try_from(n).unwrap());
@@ -90,7 +106,7 @@ mod tests {
 
     #[test]
     fn progress_starts_the_count_anew() {
-        let mut retry = Retry::new(&Retries::default());
+        let mut retry = Retry::new(&Config::default());
         for _ in 0..50 {
             retry.after(busy(None)).unwrap();
             retry.progressed(usize::try_from(PROGRESS).unwrap());
@@ -106,8 +122,16 @@ mod tests {
     }
 
     #[test]
+    fn failures_do_not_go_on_for_longer_than_a_transfer_may_stand_still() {
+        let mut config = Config::default();
+        config.timeouts.progress = Duration::from_millis(3);
+        let mut retry = Retry::new(&config);
+        assert!(retry.after(busy(None)).is_err());
+    }
+
+    #[test]
     fn a_registry_may_ask_for_a_wait_but_not_for_any() {
-        let mut retry = Retry::new(&Retries::default());
+        let mut retry = Retry::new(&Config::default());
         assert!(retry.after(busy(Some(7))).unwrap() >= Duration::from_secs(7));
         assert!(retry.after(busy(Some(7200))).is_err());
         let gone = RequestError::NotFound { what: "x".into() };

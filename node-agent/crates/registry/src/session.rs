@@ -10,6 +10,7 @@ use reqwest::{Method, StatusCode, Url};
 use crate::auth::{Auth, Secret};
 use crate::challenge::{self, Challenge};
 use crate::error::{RedirectRefusal, RequestError, TokenError};
+use crate::hosts::{Capability, Host, Route};
 use crate::plain::is_loopback;
 use crate::retry::Retry;
 use crate::token::{self, Proof, ProofKey, Proofs, TokenRequest};
@@ -24,19 +25,19 @@ pub(crate) struct Shared {
     pub(crate) proofs: Proofs,
 }
 
-/// One caller's dealings with one repository.
+/// One caller's dealings with one repository, on the hosts that serve it.
 #[derive(Debug, Clone)]
 pub(crate) struct Session {
     pub(crate) shared: Arc<Shared>,
     reference: Reference,
-    auth: Auth,
-    origin: Url,
+    route: Arc<Route>,
 }
 
 /// A request below the repository.
 #[derive(Debug, Clone)]
 pub(crate) struct Ask {
     pub(crate) method: Method,
+    pub(crate) capability: Capability,
     /// Below `/v2/<repository>/`.
     pub(crate) path: String,
     pub(crate) headers: Vec<(HeaderName, String)>,
@@ -44,14 +45,19 @@ pub(crate) struct Ask {
     pub(crate) what: String,
 }
 
+/// An answer, and who gave it.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) exchange: Exchange,
+    pub(crate) host: Arc<Host>,
+}
+
 impl Session {
-    pub(crate) fn new(shared: Arc<Shared>, reference: &Reference, auth: &Auth) -> Self {
-        let origin = origin(reference.registry(), &shared.transport);
+    pub(crate) const fn new(shared: Arc<Shared>, reference: Reference, route: Arc<Route>) -> Self {
         Self {
             shared,
-            reference: reference.clone(),
-            auth: auth.clone(),
-            origin,
+            reference,
+            route,
         }
     }
 
@@ -61,57 +67,104 @@ impl Session {
 
     /// Sends a request until it is answered, refused for good, or has failed too often.
     pub(crate) async fn send_until_answered(&self, ask: &Ask) -> Result<Exchange, RequestError> {
-        let mut retry = Retry::new(&self.shared.transport.config().retries);
+        let mut retry = Retry::new(self.shared.transport.config());
         loop {
             match self.send(ask).await {
-                Ok(exchange) => return Ok(exchange),
+                Ok(answered) => return Ok(answered.exchange),
                 Err(error) => tokio::time::sleep(retry.after(error)?).await,
             }
         }
     }
 
-    /// Sends a request once and returns an answer of success.
-    pub(crate) async fn send(&self, ask: &Ask) -> Result<Exchange, RequestError> {
-        let exchange = self.follow(ask, self.proof()).await?;
-        if exchange.status() != StatusCode::UNAUTHORIZED || !self.is_origin(exchange.url()) {
-            return self.judge(exchange, ask);
+    /// Sends a request once to each host until one gives an answer of success. What the last of
+    /// them says counts: it is the registry itself.
+    pub(crate) async fn send(&self, ask: &Ask) -> Result<Answered, RequestError> {
+        let able: Vec<_> = self
+            .route
+            .hosts
+            .iter()
+            .filter(|host| host.can(ask.capability))
+            .collect();
+        let Some((last, mirrors)) = able.split_last() else {
+            return Err(RequestError::NoHost {
+                what: ask.what.clone(),
+            });
+        };
+        for mirror in mirrors.iter().filter(|mirror| !mirror.is_given_up()) {
+            match self.send_to(mirror, ask).await {
+                Ok(answered) => return Ok(answered),
+                Err(error) => {
+                    if !matches!(error, RequestError::NotFound { .. }) {
+                        mirror.failed();
+                        tracing::warn!(
+                            host = host_of(&mirror.base),
+                            error = %agent_telemetry::chain(&error),
+                            "registry mirror passed over"
+                        );
+                    }
+                }
+            }
+        }
+        let sent = self.send_to(last, ask).await;
+        if sent
+            .as_ref()
+            .is_err_and(|error| error.transient().is_some())
+        {
+            // Better a mirror that fails now and then than nobody.
+            mirrors.iter().for_each(|mirror| mirror.forgive());
+        }
+        sent
+    }
+
+    async fn send_to(&self, host: &Arc<Host>, ask: &Ask) -> Result<Answered, RequestError> {
+        let exchange = self.exchange_with(host, ask).await?;
+        Ok(Answered {
+            exchange,
+            host: Arc::clone(host),
+        })
+    }
+
+    async fn exchange_with(&self, host: &Host, ask: &Ask) -> Result<Exchange, RequestError> {
+        let exchange = self.follow(host, ask, self.proof(host)).await?;
+        if exchange.status() != StatusCode::UNAUTHORIZED || !host.is_origin_of(exchange.url()) {
+            return self.judge(host, exchange, ask);
         }
         let challenges = challenge::parse(exchange.headers("www-authenticate"));
         // Gives the socket back before the token server, perhaps the same host, is asked.
         drop(exchange);
-        let proof = self.prove(&challenges).await?;
+        let proof = self.prove(host, &challenges).await?;
         let header = proof.header.clone();
-        self.shared.proofs.put(self.proof_key(), proof);
-        let exchange = self.follow(ask, Some(header)).await?;
-        self.judge(exchange, ask)
+        self.shared.proofs.put(self.proof_key(host), proof);
+        let exchange = self.follow(host, ask, Some(header)).await?;
+        self.judge(host, exchange, ask)
     }
 
     /// Returns the proof at hand, so that a registry need not ask each time.
-    fn proof(&self) -> Option<Secret> {
-        match &self.auth {
+    fn proof(&self, host: &Host) -> Option<Secret> {
+        match &host.auth {
             Auth::RegistryToken(token) => Some(Secret::new(format!("Bearer {}", token.expose()))),
-            _ => self.shared.proofs.get(&self.proof_key()),
+            _ => self.shared.proofs.get(&self.proof_key(host)),
         }
     }
 
-    fn proof_key(&self) -> ProofKey {
+    fn proof_key(&self, host: &Host) -> ProofKey {
         ProofKey {
-            origin: self.origin.to_string(),
+            origin: host.base.to_string(),
             repository: self.reference.repository().to_owned(),
-            auth: self.auth.clone(),
+            auth: host.auth.clone(),
         }
     }
 
     /// Answers the first challenge that can be answered.
-    async fn prove(&self, challenges: &[Challenge]) -> Result<Proof, RequestError> {
+    async fn prove(&self, host: &Host, challenges: &[Challenge]) -> Result<Proof, RequestError> {
         let pull = format!("repository:{}:pull", self.reference.repository());
         let mut refused = None;
         for challenge in challenges {
             match challenge {
                 // The token itself was what the registry refused.
-                _ if matches!(self.auth, Auth::RegistryToken(_)) => {}
+                _ if matches!(host.auth, Auth::RegistryToken(_)) => {}
                 Challenge::Basic => {
-                    if let Some(header) = self.auth.basic_header() {
+                    if let Some(header) = host.auth.basic_header() {
                         return Ok(Proof {
                             header,
                             expires: None,
@@ -124,11 +177,10 @@ impl Session {
                     scope,
                 } => {
                     let request = TokenRequest {
-                        origin: &self.origin,
+                        host,
                         realm,
                         service: service.as_deref(),
                         scope: scope.as_deref().unwrap_or(&pull),
-                        auth: &self.auth,
                     };
                     match token::fetch(&self.shared.transport, request).await {
                         Ok(proof) => return Ok(proof),
@@ -142,21 +194,31 @@ impl Session {
             }
         }
         let unsupported = || TokenError::Unsupported {
-            host: host_of(&self.origin),
+            host: host_of(&host.base),
         };
         Err(self.denied(Some(refused.unwrap_or_else(unsupported))))
     }
 
-    /// Sends a request along redirects; the proof goes to the registry itself only.
-    async fn follow(&self, ask: &Ask, proof: Option<Secret>) -> Result<Exchange, RequestError> {
-        let mut url = self.origin.clone();
-        url.set_path(&format!("/v2/{}/{}", self.reference.repository(), ask.path));
+    /// Sends a request along redirects; proof and headers go to the host itself only.
+    async fn follow(
+        &self,
+        host: &Host,
+        ask: &Ask,
+        proof: Option<Secret>,
+    ) -> Result<Exchange, RequestError> {
+        let mut url = host.address(self.reference.repository(), &ask.path);
         for _ in 0..=MAX_REDIRECTS {
+            let at_home = host.is_origin_of(&url);
+            let mut headers = ask.headers.clone();
+            if at_home {
+                headers.extend(host.headers.iter().cloned());
+            }
             let outgoing = Outgoing {
                 method: ask.method.clone(),
-                authorization: proof.clone().filter(|_| self.is_origin(&url)),
+                authorization: proof.clone().filter(|_| at_home),
+                tls: host.tls_for(&url),
                 url,
-                headers: ask.headers.clone(),
+                headers,
                 form: None,
                 what: ask.what.clone(),
             };
@@ -165,7 +227,7 @@ impl Session {
                 return Ok(exchange);
             }
             let location = exchange.header("location").unwrap_or_default();
-            url = next_hop(exchange.url(), location, &self.shared.transport).map_err(
+            url = next_hop(exchange.url(), location, host, &self.shared.transport).map_err(
                 |(target, refusal)| RequestError::Redirect {
                     host: exchange.host().to_owned(),
                     what: ask.what.clone(),
@@ -175,19 +237,19 @@ impl Session {
             )?;
         }
         Err(RequestError::Redirect {
-            host: host_of(&self.origin),
+            host: host_of(&host.base),
             what: ask.what.clone(),
             target: "yet another place".to_owned(),
             refusal: RedirectRefusal::TooMany,
         })
     }
 
-    fn judge(&self, exchange: Exchange, ask: &Ask) -> Result<Exchange, RequestError> {
+    fn judge(&self, host: &Host, exchange: Exchange, ask: &Ask) -> Result<Exchange, RequestError> {
         let status = exchange.status();
-        let at_origin = self.is_origin(exchange.url());
+        let at_home = host.is_origin_of(exchange.url());
         match status {
             _ if status.is_success() => Ok(exchange),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if at_origin => Err(self.denied(None)),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if at_home => Err(self.denied(None)),
             StatusCode::NOT_FOUND => Err(RequestError::NotFound {
                 what: ask.what.clone(),
             }),
@@ -206,32 +268,6 @@ impl Session {
             source: source.map(Box::new),
         }
     }
-
-    fn is_origin(&self, url: &Url) -> bool {
-        url.origin() == self.origin.origin()
-    }
-}
-
-/// Returns where a registry is served; the default one by a host of another name.
-fn origin(registry: &str, transport: &Transport) -> Url {
-    let host = match registry {
-        agent_types::reference::DEFAULT_REGISTRY => "registry-1.docker.io",
-        other => other,
-    };
-    let parsed = |scheme: &str| Url::parse(&format!("{scheme}://{host}/")).ok();
-    let plain = parsed("http").filter(|url| {
-        let port = url.port_or_known_default().unwrap_or_default();
-        transport.allows_plain(url.host_str().unwrap_or_default(), port)
-    });
-    plain
-        .or_else(|| parsed("https"))
-        // A checked reference always parses; should one not, nothing is ever reached here.
-        .unwrap_or_else(unreachable_origin)
-}
-
-#[expect(clippy::expect_used, reason = "a constant address that a test parses")]
-fn unreachable_origin() -> Url {
-    Url::parse("https://registry.invalid/").expect("constant URL")
 }
 
 fn is_redirect(status: StatusCode) -> bool {
@@ -243,6 +279,7 @@ fn is_redirect(status: StatusCode) -> bool {
 fn next_hop(
     from: &Url,
     location: &str,
+    home: &Host,
     transport: &Transport,
 ) -> Result<Url, (String, RedirectRefusal)> {
     let no_address = || ("nowhere".to_owned(), RedirectRefusal::Address);
@@ -255,7 +292,9 @@ fn next_hop(
     let from_loopback = is_loopback(from.host_str().unwrap_or_default());
     let refusal = match (from.scheme(), url.scheme()) {
         ("https", "http") => Some(RedirectRefusal::Downgrade),
-        (_, "http") if !transport.allows_plain(&host, port) => Some(RedirectRefusal::PlainHttp),
+        (_, "http") if !transport.allows_plain(&host, port) && !home.is_origin_of(&url) => {
+            Some(RedirectRefusal::PlainHttp)
+        }
         (_, "http" | "https") if is_loopback(&host) && !from_loopback => {
             Some(RedirectRefusal::Loopback)
         }
@@ -287,27 +326,13 @@ mod tests {
     }
 
     #[test]
-    fn registries_are_found_by_scheme_and_name() {
-        for (registry, expected) in [
-            ("docker.io", "https://registry-1.docker.io/"),
-            ("ghcr.io", "https://ghcr.io/"),
-            ("r.lan:5000", "https://r.lan:5000/"),
-            ("localhost:5000", "http://localhost:5000/"),
-            ("127.0.0.1", "http://127.0.0.1/"),
-            ("[::1]:5000", "http://[::1]:5000/"),
-            ("10.1.2.3:5000", "http://10.1.2.3:5000/"),
-            ("11.1.2.3:5000", "https://11.1.2.3:5000/"),
-        ] {
-            assert_eq!(origin(registry, &transport()).as_str(), expected);
-        }
-        assert_eq!(unreachable_origin().scheme(), "https");
-    }
-
-    #[test]
     fn redirects_keep_to_what_is_safe() {
         let transport = transport();
         let hop = |from: &str, to: &str| {
-            next_hop(&Url::parse(from).unwrap(), to, &transport)
+            let from = Url::parse(from).unwrap();
+            let home = Url::parse("http://home.lan:5000/v2").unwrap();
+            let home = Host::new(home, Auth::Anonymous, Arc::default());
+            next_hop(&from, to, &home, &transport)
                 .map(String::from)
                 .map_err(|(_, refusal)| refusal)
         };
@@ -339,6 +364,12 @@ mod tests {
         );
         assert_eq!(refused("https://r.io/", ""), RedirectRefusal::Address);
         assert!(hop("http://127.0.0.1:1/", "http://127.0.0.1:2/b").is_ok());
+        let home = hop("http://home.lan:5000/v2/a", "/b");
+        assert_eq!(home.unwrap(), "http://home.lan:5000/b");
+        assert_eq!(
+            refused("http://home.lan:5000/", "http://home.lan:5001/"),
+            RedirectRefusal::PlainHttp
+        );
     }
 
     #[test]

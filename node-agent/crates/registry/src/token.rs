@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::auth::{Auth, Secret};
 use crate::error::TokenError;
+use crate::hosts::Host;
 use crate::plain::is_loopback;
 use crate::transport::{Outgoing, Transport, host_of};
 
@@ -64,12 +65,11 @@ impl Proof {
 /// What to ask a token server for.
 #[derive(Debug)]
 pub(crate) struct TokenRequest<'a> {
-    /// The registry the token is for.
-    pub(crate) origin: &'a Url,
+    /// The host the token is for.
+    pub(crate) host: &'a Host,
     pub(crate) realm: &'a str,
     pub(crate) service: Option<&'a str>,
     pub(crate) scope: &'a str,
-    pub(crate) auth: &'a Auth,
 }
 
 #[derive(Deserialize)]
@@ -84,7 +84,7 @@ pub(crate) async fn fetch(
     transport: &Transport,
     request: TokenRequest<'_>,
 ) -> Result<Proof, TokenError> {
-    let realm = trusted_realm(transport, request.origin, request.realm)?;
+    let realm = trusted_realm(transport, &request.host.base, request.realm)?;
     let host = host_of(&realm);
     let outgoing = outgoing(realm, &request);
     let asked = Instant::now();
@@ -118,7 +118,8 @@ pub(crate) async fn fetch(
 fn outgoing(mut realm: Url, request: &TokenRequest<'_>) -> Outgoing {
     let what = format!("a token for {}", request.scope);
     let service = request.service.unwrap_or_default();
-    if let Auth::IdentityToken(refresh) = request.auth {
+    let tls = request.host.tls_for(&realm);
+    if let Auth::IdentityToken(refresh) = &request.host.auth {
         let mut form = realm.clone();
         form.query_pairs_mut()
             .clear()
@@ -130,6 +131,7 @@ fn outgoing(mut realm: Url, request: &TokenRequest<'_>) -> Outgoing {
         return Outgoing {
             method: Method::POST,
             url: realm,
+            tls,
             headers: Vec::new(),
             authorization: None,
             form: Some(Secret::new(form.query().unwrap_or_default())),
@@ -144,15 +146,16 @@ fn outgoing(mut realm: Url, request: &TokenRequest<'_>) -> Outgoing {
         for scope in request.scope.split(' ') {
             query.append_pair("scope", scope);
         }
-        if let Auth::Basic { username, .. } = request.auth {
+        if let Auth::Basic { username, .. } = &request.host.auth {
             query.append_pair("account", username);
         }
     }
     Outgoing {
         method: Method::GET,
         url: realm,
+        tls,
         headers: Vec::new(),
-        authorization: request.auth.basic_header(),
+        authorization: request.host.auth.basic_header(),
         form: None,
         what,
     }
@@ -169,7 +172,10 @@ fn trusted_realm(transport: &Transport, origin: &Url, realm: &str) -> Result<Url
     let port = url.port_or_known_default().unwrap_or_default();
     let scheme_is_safe = match url.scheme() {
         "https" => true,
-        "http" => origin.scheme() == "http" && transport.allows_plain(&host, port),
+        "http" => {
+            let is_origin = url.origin() == origin.origin();
+            origin.scheme() == "http" && (is_origin || transport.allows_plain(&host, port))
+        }
         _ => false,
     };
     let local = is_loopback(&host) && !is_loopback(origin.host_str().unwrap_or_default());
@@ -204,6 +210,8 @@ mod tests {
         assert!(!trusted("https://r.io", "token"));
         assert!(trusted("http://10.0.0.1", "http://10.0.0.1/token"));
         assert!(!trusted("http://10.0.0.1", "http://127.0.0.1:9/token"));
+        assert!(trusted("http://mirror.lan", "http://mirror.lan/token"));
+        assert!(!trusted("http://mirror.lan", "http://other.lan/token"));
         assert!(trusted("http://127.0.0.1:5000", "http://127.0.0.1:9/token"));
     }
 

@@ -1,7 +1,9 @@
 //! One HTTP exchange: the right client, a socket permit, and errors that name the host.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
@@ -11,16 +13,23 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::auth::Secret;
 use crate::config::{Config, Proxies};
 use crate::error::{ConfigError, RequestError};
+use crate::hosts::Tls;
 use crate::plain::{PlainHttp, is_loopback};
 
 /// Hosts whose permits are remembered; beyond it, idle ones are forgotten.
 const MAX_HOSTS: usize = 256;
+
+/// How long a connection is kept that nobody uses.
+const IDLE: Duration = Duration::from_secs(60);
+/// Clients with certificates of their own that are kept; beyond it, all are made again.
+const MAX_CLIENTS: usize = 64;
 
 /// What is sent, once.
 #[derive(Debug, Clone)]
 pub(crate) struct Outgoing {
     pub(crate) method: Method,
     pub(crate) url: Url,
+    pub(crate) tls: Arc<Tls>,
     pub(crate) headers: Vec<(HeaderName, String)>,
     pub(crate) authorization: Option<Secret>,
     pub(crate) form: Option<Secret>,
@@ -37,6 +46,15 @@ pub(crate) struct Exchange {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
+/// How a host is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Way {
+    /// With TLS.
+    encrypted: bool,
+    /// Without a proxy, whatever is configured.
+    direct: bool,
+}
+
 /// The connections of a client.
 #[derive(Debug)]
 pub(crate) struct Transport {
@@ -44,6 +62,8 @@ pub(crate) struct Transport {
     proxies: Vec<Proxy>,
     /// By scheme (plain, TLS) and way (direct, proxied); made when first needed.
     clients: [OnceLock<reqwest::Client>; 4],
+    /// Those for hosts with certificates or times of their own.
+    special: Mutex<HashMap<(Arc<Tls>, Way), reqwest::Client>>,
     sockets: Mutex<HashMap<String, Arc<Semaphore>>>,
 }
 
@@ -55,6 +75,7 @@ impl Transport {
             proxies: proxies(&config.proxies)?,
             config,
             clients: Default::default(),
+            special: Mutex::default(),
             sockets: Mutex::default(),
         })
     }
@@ -72,7 +93,7 @@ impl Transport {
     /// Sends one request and returns the head of its answer, whatever its status.
     pub(crate) async fn exchange(&self, outgoing: &Outgoing) -> Result<Exchange, RequestError> {
         let host = host_of(&outgoing.url);
-        let client = self.client(&outgoing.url, &host)?;
+        let client = self.client(&outgoing.url, &host, &outgoing.tls)?;
         // The semaphore is never closed, so a permit is always to be had in the end.
         let permit = self.socket(&host).acquire_owned().await.ok();
         let mut headers = HeaderMap::new();
@@ -116,41 +137,60 @@ impl Transport {
         Arc::clone(sockets.entry(host.to_owned()).or_insert_with(fresh))
     }
 
-    fn client(&self, url: &Url, host: &str) -> Result<&reqwest::Client, RequestError> {
-        let tls = url.scheme() == "https";
-        let direct = is_loopback(url.host_str().unwrap_or_default());
-        let slot = &self.clients[usize::from(tls) + 2 * usize::from(direct)];
-        if let Some(client) = slot.get() {
-            return Ok(client);
-        }
-        let client = self
-            .build(tls, direct)
-            .map_err(|source| RequestError::Tls {
+    fn client(
+        &self,
+        url: &Url,
+        host: &str,
+        tls: &Arc<Tls>,
+    ) -> Result<reqwest::Client, RequestError> {
+        let way = Way {
+            encrypted: url.scheme() == "https",
+            direct: is_loopback(url.host_str().unwrap_or_default()),
+        };
+        let made = || {
+            self.build(way, tls).map_err(|source| RequestError::Tls {
                 host: host.to_owned(),
                 source,
-            })?;
-        Ok(slot.get_or_init(|| client))
+            })
+        };
+        if !tls.is_usual() {
+            let mut special = self.special.lock().unwrap_or_else(PoisonError::into_inner);
+            if special.len() >= MAX_CLIENTS {
+                special.clear();
+            }
+            return match special.entry((Arc::clone(tls), way)) {
+                Entry::Occupied(known) => Ok(known.get().clone()),
+                Entry::Vacant(place) => Ok(place.insert(made()?).clone()),
+            };
+        }
+        let slot = &self.clients[usize::from(way.encrypted) + 2 * usize::from(way.direct)];
+        if let Some(client) = slot.get() {
+            return Ok(client.clone());
+        }
+        let client = made()?;
+        Ok(slot.get_or_init(|| client).clone())
     }
 
-    fn build(&self, tls: bool, direct: bool) -> Result<reqwest::Client, reqwest::Error> {
+    fn build(&self, way: Way, tls: &Tls) -> Result<reqwest::Client, reqwest::Error> {
+        let timeouts = &self.config.timeouts;
         let mut builder = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .retry(reqwest::retry::never())
             .user_agent(&self.config.user_agent)
-            .connect_timeout(self.config.timeouts.connect)
-            .read_timeout(self.config.timeouts.progress)
+            .connect_timeout(tls.connect_timeout.unwrap_or(timeouts.connect))
+            .read_timeout(timeouts.stall())
             .pool_max_idle_per_host(self.config.sockets_per_host)
-            .pool_idle_timeout(self.config.timeouts.progress)
+            .pool_idle_timeout(IDLE)
             .http2_adaptive_window(true);
-        if tls {
-            builder = builder.https_only(true);
+        if way.encrypted {
+            builder = tls.apply(builder.https_only(true))?;
         } else {
             // Plain HTTP needs no root certificates, which a machine may not have.
             builder = builder.http1_only().tls_certs_only([]);
         }
-        if !direct {
+        if !way.direct {
             for proxy in &self.proxies {
                 builder = builder.proxy(proxy.clone());
             }

@@ -12,11 +12,14 @@ use std::time::Duration;
 
 use agent_registry::document::MediaType;
 use agent_registry::{
-    Auth, Client, Config, ManifestError, Proxies, RequestError, Retries, Secret, Timeouts,
+    Auth, Client, Config, FetchedManifest, ManifestError, Proxies, Repository, RequestError,
+    Retries, Secret, Timeouts,
 };
 use agent_types::{Classify, Digest, ErrorKind, Reference};
 use sha2::{Digest as _, Sha256};
 use support::scripted::{Reply, Request, Scripted, ranged};
+
+const ANYONE: &Auth = &Auth::Anonymous;
 
 fn digest(bytes: &[u8]) -> Digest {
     Digest::sha256(&Sha256::digest(bytes).into())
@@ -41,6 +44,18 @@ fn reference(server: &Scripted) -> Reference {
     format!("{}/team/app:v1", server.address).parse().unwrap()
 }
 
+async fn at(client: &Client, reference: &Reference, auth: &Auth) -> Repository {
+    client.repository(reference, auth).await.unwrap()
+}
+
+async fn fetched(
+    client: &Client,
+    reference: &Reference,
+    auth: &Auth,
+) -> Result<FetchedManifest, ManifestError> {
+    at(client, reference, auth).await.manifest(None).await
+}
+
 fn blob() -> Vec<u8> {
     (0..20_000_u32)
         .map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1])
@@ -48,8 +63,9 @@ fn blob() -> Vec<u8> {
 }
 
 async fn read(client: &Client, server: &Scripted, offset: usize) -> Result<Vec<u8>, RequestError> {
-    let wanted = (&digest(&blob()), Some(blob().len() as u64));
-    let mut stream = client.blob(&reference(server), &Auth::Anonymous, wanted, offset as u64);
+    let repository = at(client, &reference(server), ANYONE).await;
+    let size = Some(blob().len() as u64);
+    let mut stream = repository.blob(&digest(&blob()), size, offset as u64);
     let mut received = Vec::new();
     while let Some(chunk) = stream.next().await? {
         received.extend_from_slice(&chunk);
@@ -163,22 +179,17 @@ async fn busy_servers_are_asked_again_and_not_for_ever() {
         })
         .await;
         let client = impatient();
-        client
-            .manifest(&reference(&server), &Auth::Anonymous)
-            .await
-            .unwrap();
+        fetched(&client, &reference(&server), ANYONE).await.unwrap();
         assert_eq!(server.requests().len(), 3);
     }
     let down = Scripted::start(|_, _| Reply::new(503)).await;
-    let error = impatient()
-        .manifest(&reference(&down), &Auth::Anonymous)
+    let error = fetched(&impatient(), &reference(&down), ANYONE)
         .await
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert_eq!(down.requests().len(), 5);
     let patient = Scripted::start(|_, _| Reply::new(429).header("Retry-After", "86400")).await;
-    let error = impatient()
-        .manifest(&reference(&patient), &Auth::Anonymous)
+    let error = fetched(&impatient(), &reference(&patient), ANYONE)
         .await
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
@@ -237,10 +248,14 @@ async fn a_token_is_fetched_once_and_used_again() {
         username: "ada".into(),
         password: Secret::new("hunter2"),
     };
-    client.resolve(&reference(&server), &auth).await.unwrap();
-    client.manifest(&reference(&server), &auth).await.unwrap();
-    let wanted = (&digest(&blob()), Some(20_000));
-    let mut stream = client.blob(&reference(&server), &auth, wanted, 0);
+    at(&client, &reference(&server), &auth)
+        .await
+        .resolve()
+        .await
+        .unwrap();
+    fetched(&client, &reference(&server), &auth).await.unwrap();
+    let repository = at(&client, &reference(&server), &auth).await;
+    let mut stream = repository.blob(&digest(&blob()), Some(20_000), 0);
     while stream.next().await.unwrap().is_some() {}
     let requests = server.requests();
     let paths: Vec<_> = requests
@@ -268,8 +283,7 @@ async fn identity_tokens_are_exchanged_and_registry_tokens_sent_as_they_are() {
     let server = Scripted::start(|request, _| token_script(request)).await;
     let client = impatient();
     let identity = Auth::IdentityToken(Secret::new("refresh me"));
-    client
-        .manifest(&reference(&server), &identity)
+    fetched(&client, &reference(&server), &identity)
         .await
         .unwrap();
     let exchange = server.requests()[1].clone();
@@ -286,8 +300,7 @@ async fn identity_tokens_are_exchanged_and_registry_tokens_sent_as_they_are() {
 
     let before = server.requests().len();
     let registry = Auth::RegistryToken(Secret::new("t0k3n"));
-    client
-        .manifest(&reference(&server), &registry)
+    fetched(&client, &reference(&server), &registry)
         .await
         .unwrap();
     assert_eq!(server.requests().len(), before + 1);
@@ -308,13 +321,8 @@ async fn refused_credentials_are_permission_denied_and_name_the_repository() {
         password: Secret::new("hunter2"),
     };
     for server in [&basic, &token, &forbidden] {
-        for auth in [
-            &Auth::Anonymous,
-            &auth,
-            &Auth::RegistryToken(Secret::new("old")),
-        ] {
-            let error = impatient()
-                .manifest(&reference(server), auth)
+        for auth in [ANYONE, &auth, &Auth::RegistryToken(Secret::new("old"))] {
+            let error = fetched(&impatient(), &reference(server), auth)
                 .await
                 .unwrap_err();
             assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
@@ -339,8 +347,8 @@ async fn basic_credentials_are_sent_once_asked_for() {
         password: Secret::new("hunter2"),
     };
     let client = impatient();
-    client.manifest(&reference(&server), &auth).await.unwrap();
-    client.manifest(&reference(&server), &auth).await.unwrap();
+    fetched(&client, &reference(&server), &auth).await.unwrap();
+    fetched(&client, &reference(&server), &auth).await.unwrap();
     assert_eq!(server.requests().len(), 3);
 }
 
@@ -354,8 +362,8 @@ async fn redirects_to_another_host_carry_no_credentials() {
     })
     .await;
     let client = impatient();
-    let wanted = (&digest(&blob()), Some(20_000));
-    let mut stream = client.blob(&reference(&server), &Auth::Anonymous, wanted, 11);
+    let repository = at(&client, &reference(&server), ANYONE).await;
+    let mut stream = repository.blob(&digest(&blob()), Some(20_000), 11);
     let mut received = Vec::new();
     while let Some(chunk) = stream.next().await.unwrap() {
         received.extend_from_slice(&chunk);
@@ -395,14 +403,15 @@ async fn a_manifest_that_is_not_what_it_was_announced_to_be_is_refused() {
     .await;
     let client = impatient();
     for reference in [reference(&server), reference(&server).with_digest(other)] {
-        let error = client
-            .manifest(&reference, &Auth::Anonymous)
-            .await
-            .unwrap_err();
+        let error = fetched(&client, &reference, ANYONE).await.unwrap_err();
         assert!(matches!(error, ManifestError::Digest { .. }), "{error}");
     }
     let pinned = reference(&server).with_digest(digest(b"asked for"));
-    let error = client.resolve(&pinned, &Auth::Anonymous).await.unwrap_err();
+    let error = at(&client, &pinned, ANYONE)
+        .await
+        .resolve()
+        .await
+        .unwrap_err();
     assert!(matches!(error, ManifestError::Digest { .. }), "{error}");
 }
 
@@ -418,13 +427,12 @@ async fn hostile_15_and_16_ambiguous_and_oversized_manifests_are_refused() {
     })
     .await;
     let client = impatient();
-    let error = client
-        .manifest(&reference(&server), &Auth::Anonymous)
+    let error = fetched(&client, &reference(&server), ANYONE)
         .await
         .unwrap_err();
     assert!(matches!(error, ManifestError::Document { .. }), "{error}");
     let big = reference(&server).with_tag("big").unwrap();
-    let error = client.manifest(&big, &Auth::Anonymous).await.unwrap_err();
+    let error = fetched(&client, &big, ANYONE).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ResourceExhausted, "{error}");
 }
 
@@ -436,15 +444,13 @@ async fn a_server_that_only_knows_get_is_asked_with_get() {
     })
     .await;
     let client = impatient();
-    let resolved = client
-        .resolve(&reference(&server), &Auth::Anonymous)
+    let resolved = at(&client, &reference(&server), ANYONE)
+        .await
+        .resolve()
         .await
         .unwrap();
     assert_eq!(resolved.digest, None);
-    client
-        .manifest(&reference(&server), &Auth::Anonymous)
-        .await
-        .unwrap();
+    fetched(&client, &reference(&server), ANYONE).await.unwrap();
 }
 
 #[tokio::test]
@@ -468,23 +474,20 @@ async fn proxies_serve_all_but_loopback_and_the_hosts_that_are_named() {
         .unwrap()
     };
     let remote: Reference = "255.255.255.255:5000/team/app:v1".parse().unwrap();
-    proxied(None)
-        .manifest(&remote, &Auth::Anonymous)
-        .await
-        .unwrap();
+    fetched(&proxied(None), &remote, ANYONE).await.unwrap();
     let asked = proxy.requests();
     assert_eq!(asked.len(), 1);
     assert_eq!(
         asked[0].path,
         "http://255.255.255.255:5000/v2/team/app/manifests/v1"
     );
-    proxied(None)
-        .manifest(&reference(&registry), &Auth::Anonymous)
+    fetched(&proxied(None), &reference(&registry), ANYONE)
         .await
         .unwrap();
     assert_eq!((proxy.requests().len(), registry.requests().len()), (1, 1));
-    let direct = proxied(Some("255.255.255.0/24"))
-        .manifest(&remote, &Auth::Anonymous)
+    let direct = at(&proxied(Some("255.255.255.0/24")), &remote, ANYONE)
+        .await
+        .manifest(None)
         .await;
     assert_eq!(
         direct.unwrap_err().kind(),

@@ -9,13 +9,19 @@
 mod support;
 
 use agent_registry::document::{Document, MediaType};
-use agent_registry::{Auth, Client, Config, ManifestError, RequestError};
+use agent_registry::{Auth, Client, Config, ManifestError, Repository, RequestError};
 use agent_types::{Classify, Digest, ErrorKind, Reference};
 use sha2::{Digest as _, Sha256};
 use support::real::Registry;
 
 fn digest(bytes: &[u8]) -> Digest {
     Digest::sha256(&Sha256::digest(bytes).into())
+}
+
+/// Looks a reference up, as anybody.
+async fn at(client: &Client, reference: &Reference) -> Repository {
+    let found = client.repository(reference, &Auth::Anonymous).await;
+    found.unwrap()
 }
 
 fn client() -> Client {
@@ -52,11 +58,12 @@ async fn a_pushed_image_is_resolved_and_fetched() {
     let client = client();
     let reference: Reference = format!("{}/team/app:v1", registry.address).parse().unwrap();
 
-    let resolved = client.resolve(&reference, &Auth::Anonymous).await.unwrap();
+    let resolved = at(&client, &reference).await.resolve().await.unwrap();
     assert_eq!(resolved.digest.as_ref(), Some(&manifest_digest));
     let pinned = reference.with_digest(manifest_digest.clone());
     for reference in [&reference, &pinned] {
-        let fetched = client.manifest(reference, &Auth::Anonymous).await.unwrap();
+        let repository = at(&client, reference).await;
+        let fetched = repository.manifest(None).await.unwrap();
         assert_eq!(fetched.digest, manifest_digest);
         assert_eq!(fetched.media_type, MediaType::OciManifest);
         let Document::Manifest(manifest) = fetched.document else {
@@ -65,8 +72,9 @@ async fn a_pushed_image_is_resolved_and_fetched() {
         assert_eq!(manifest.layers[0].digest, digest(&layer));
     }
     for offset in [0_usize, 1, 2_999_999, 3_000_000] {
-        let blob = (&digest(&layer), Some(layer.len() as u64));
-        let mut stream = client.blob(&reference, &Auth::Anonymous, blob, offset as u64);
+        let repository = at(&client, &reference).await;
+        let size = Some(layer.len() as u64);
+        let mut stream = repository.blob(&digest(&layer), size, offset as u64);
         let mut received = Vec::new();
         while let Some(chunk) = stream.next().await.unwrap() {
             received.extend_from_slice(&chunk);
@@ -82,15 +90,17 @@ async fn what_is_missing_is_named() {
     push(&registry, b"layer");
     let client = client();
     let missing: Reference = format!("{}/team/app:v2", registry.address).parse().unwrap();
-    let error = client
-        .manifest(&missing, &Auth::Anonymous)
+    let error = at(&client, &missing)
+        .await
+        .manifest(None)
         .await
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.to_string().contains("team/app:v2"), "{error}");
 
     let absent = digest(b"never pushed");
-    let mut stream = client.blob(&missing, &Auth::Anonymous, (&absent, None), 0);
+    let repository = at(&client, &missing).await;
+    let mut stream = repository.blob(&absent, None, 0);
     match stream.next().await {
         Err(RequestError::NotFound { what }) => assert!(what.contains(absent.as_str()), "{what}"),
         other => panic!("{other:?}"),
@@ -112,10 +122,7 @@ async fn a_registry_that_is_not_there_is_unavailable() {
     })
     .unwrap();
     let reference: Reference = format!("{address}/x").parse().unwrap();
-    let error = client
-        .resolve(&reference, &Auth::Anonymous)
-        .await
-        .unwrap_err();
+    let error = at(&client, &reference).await.resolve().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     match error {
         ManifestError::Request { source, .. } => assert!(source.to_string().contains(&address)),

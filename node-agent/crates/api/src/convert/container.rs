@@ -325,6 +325,7 @@ fn image(view: &ContainerView) -> cri::ImageSpec {
     cri::ImageSpec {
         image: spec.image.clone(),
         user_specified_image: spec.user_image.clone(),
+        image_ref: view.record.image.to_string(),
         ..cri::ImageSpec::default()
     }
 }

@@ -7,6 +7,7 @@ use agent_core::time::Timestamp;
 use agent_registry::{Auth, Secret};
 use agent_types::{Platform, Reference};
 use proto::{agent, cri};
+use serde_json::{Value, json};
 use tonic::Status;
 
 use crate::status;
@@ -22,10 +23,15 @@ pub(crate) fn cri_pull(request: cri::PullImageRequest) -> Result<PullSpec, Statu
     let image = request
         .image
         .ok_or_else(|| status::invalid("image is missing"))?;
+    let reference = reference(&image.image)?;
+    // Credentials for another registry are none for this one.
+    let auth = request
+        .auth
+        .filter(|auth| Auth::are_for(&auth.server_address, reference.registry()));
     Ok(PullSpec {
-        reference: reference(&image.image)?,
+        reference,
         platform: None,
-        auth: cri_auth(request.auth)?,
+        auth: cri_auth(auth)?,
         pin: Pin::None,
     })
 }
@@ -82,8 +88,8 @@ fn texts(references: &[Reference]) -> Vec<String> {
     references.iter().map(ToString::to_string).collect()
 }
 
-/// Returns an image as CRI shows it; one that a person's container uses is shown as pinned.
-pub(crate) fn cri_image(record: &ImageRecord, used_by_a_person: bool) -> cri::Image {
+/// Returns an image as CRI shows it.
+pub(crate) fn cri_image(record: &ImageRecord, pinned: bool) -> cri::Image {
     let user = record.config.user.split(':').next().unwrap_or_default();
     let uid: Option<u32> = user.parse().ok();
     cri::Image {
@@ -104,27 +110,31 @@ pub(crate) fn cri_image(record: &ImageRecord, used_by_a_person: bool) -> cri::Im
         },
         spec: Some(cri::ImageSpec {
             image: record.id.to_string(),
+            image_ref: record.id.to_string(),
             ..cri::ImageSpec::default()
         }),
-        pinned: record.pinned == Pin::Local || used_by_a_person,
+        pinned,
     }
 }
 
-/// Returns a whole ImageStatus response.
-pub(crate) fn cri_status(
-    record: Option<&ImageRecord>,
-    pinned: bool,
-    verbose: bool,
-) -> cri::ImageStatusResponse {
-    let mut info = HashMap::new();
-    if verbose && let Some(record) = record {
-        info.insert("manifest".to_owned(), record.manifest.to_string());
-        info.insert("platform".to_owned(), record.platform.to_string());
-    }
-    cri::ImageStatusResponse {
-        image: record.map(|record| cri_image(record, pinned)),
-        info,
-    }
+/// Returns what a verbose ImageStatus tells: one document, the image's own config in it.
+pub(crate) fn cri_info(record: &ImageRecord, config: Option<&[u8]>) -> HashMap<String, String> {
+    let config = config.and_then(|bytes| serde_json::from_slice::<Value>(bytes).ok());
+    let layers: Vec<_> = record
+        .layers
+        .iter()
+        .map(|layer| json!({"digest": layer.digest, "diffID": layer.diff_id, "size": layer.compressed_size}))
+        .collect();
+    let info = json!({
+        "chainID": record.top().map(ToString::to_string),
+        "imageSpec": config,
+        "index": record.index,
+        "layers": layers,
+        "manifest": record.manifest,
+        "platform": record.platform.to_string(),
+        "unpackedSize": record.unpacked_size(),
+    });
+    HashMap::from([("info".to_owned(), info.to_string())])
 }
 
 /// Returns whether an image passes CRI's filter.

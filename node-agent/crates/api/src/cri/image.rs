@@ -1,6 +1,6 @@
 //! Images.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use agent_core::event::{Action, Event, Subject};
 use agent_core::image::{ImageRecord, RemoveMode};
@@ -34,8 +34,12 @@ impl Cri {
             .map(|image| image.image)
             .unwrap_or_default();
         let used = self.used_by_people();
-        let show = |record: &ImageRecord| convert::cri_image(record, used.contains(&record.id));
-        let all = self.node.images().list();
+        let images = self.node.images();
+        let show = |record: &ImageRecord| {
+            let pinned = images.is_pinned(record) || used.contains(&record.id);
+            convert::cri_image(record, pinned)
+        };
+        let all = images.list();
         all.iter()
             .filter(|record| convert::passes(record, &filter))
             .map(|record| show(record))
@@ -95,16 +99,26 @@ impl ImageService for Cri {
     ) -> Answer<cri::ImageStatusResponse> {
         let request = request.into_inner();
         let name = name(request.image)?;
-        let record = match self.node.images().resolve(&name) {
-            Ok(record) => Some(record),
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
+        let images = self.node.images();
+        let record = match images.resolve(&name) {
+            Ok(record) => record,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Ok(Response::new(cri::ImageStatusResponse::default()));
+            }
             Err(error) => return Err(status::of(&error)),
         };
-        let used = record
-            .as_ref()
-            .is_some_and(|record| self.used_by_people().contains(&record.id));
-        let response = convert::cri_status(record.as_deref(), used, request.verbose);
-        Ok(Response::new(response))
+        let info = match request.verbose {
+            true => {
+                let config = images.config_json(&record.id).await;
+                convert::cri_info(&record, config.ok().as_deref())
+            }
+            false => HashMap::new(),
+        };
+        let pinned = images.is_pinned(&record) || self.used_by_people().contains(&record.id);
+        Ok(Response::new(cri::ImageStatusResponse {
+            image: Some(convert::cri_image(&record, pinned)),
+            info,
+        }))
     }
 
     async fn pull_image(

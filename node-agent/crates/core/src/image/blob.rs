@@ -1,26 +1,19 @@
 //! Small blobs: configs and manifests, kept as they are.
 
 use agent_content::{BlobError, ContentStore, Expected, IngestError};
-use agent_registry::Auth;
+use agent_registry::Repository;
 use agent_registry::document::Descriptor;
-use agent_types::{Digest, Reference};
+use agent_types::Digest;
 
 use super::Inner;
 use super::error::LayerError;
 use super::sync::blocking;
 
-/// Where blobs that are not stored come from.
-#[derive(Debug)]
-pub(super) struct Origin {
-    pub(super) reference: Reference,
-    pub(super) auth: Auth,
-}
-
 impl Inner {
     /// Returns a blob of at most `cap` bytes, fetched if it is not stored. The caller leases it.
     pub(super) async fn small_blob(
         &self,
-        origin: &Origin,
+        origin: &Repository,
         blob: &Descriptor,
         cap: u64,
     ) -> Result<Vec<u8>, LayerError> {
@@ -38,9 +31,7 @@ impl Inner {
         if let Some(bytes) = stored.await? {
             return Ok(bytes);
         }
-        let mut stream = self
-            .client
-            .blob(&origin.reference, &origin.auth, (digest, Some(size)), 0);
+        let mut stream = origin.blob(digest, Some(size), 0);
         let mut bytes = Vec::new();
         while let Some(chunk) = stream.next().await? {
             bytes.extend_from_slice(&chunk);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use agent_content::{BlobError, CommitError, FileError, IngestError};
-use agent_registry::{ManifestError, RequestError};
+use agent_registry::{ManifestError, RequestError, RouteError};
 use agent_snapshot::{CommitError as CommitLayerError, UnpackError};
 use agent_types::{Classify, Digest, ErrorKind, ImageId, Platform, Reference};
 
@@ -25,6 +25,14 @@ impl Classify for OpenImagesError {
 /// Why an image could not be pulled. No layer of it that is not whole is left.
 #[derive(Debug, thiserror::Error)]
 pub enum PullError {
+    /// What the node's files say of the registry cannot be used.
+    #[error("registry of image {reference} could not be looked up")]
+    Route {
+        /// The image.
+        reference: String,
+        /// What is wrong.
+        source: RouteError,
+    },
     /// What the reference leads to could not be had.
     #[error("image {reference} could not be pulled")]
     Resolve {
@@ -122,7 +130,8 @@ impl PullError {
         match self {
             Self::NotAnImage { .. } | Self::WrongPlatform { .. } | Self::Config { .. } => true,
             Self::FetchConfig { source, .. } | Self::Layer { source, .. } => source.is_final(),
-            Self::Resolve { .. }
+            Self::Route { .. }
+            | Self::Resolve { .. }
             | Self::NoPlatform { .. }
             | Self::Keep { .. }
             | Self::Record { .. }
@@ -145,6 +154,7 @@ fn listed(platforms: &[Platform]) -> String {
 impl Classify for PullError {
     fn kind(&self) -> ErrorKind {
         match self {
+            Self::Route { source, .. } => source.kind(),
             Self::Resolve { source, .. } => source.kind(),
             Self::NoPlatform { .. } | Self::WrongPlatform { .. } => ErrorKind::NotFound,
             Self::NotAnImage { .. } => ErrorKind::FailedPrecondition,

@@ -5,13 +5,12 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use agent_content::{CommitError, ContentStore, Expected, Ingest};
-use agent_registry::RequestError;
+use agent_registry::{Repository, RequestError};
 use agent_snapshot::{ChainId, UnpackError, Unpacked};
 use agent_types::Digest;
 use tokio_util::sync::CancellationToken;
 
 use super::Inner;
-use super::blob::Origin;
 use super::error::LayerError;
 use super::feed::{Feed, Tee, feed};
 use super::keyed::Held;
@@ -28,7 +27,7 @@ pub(super) struct LayerJob {
     pub(super) inner: Arc<Inner>,
     pub(super) plan: LayerPlan,
     /// None: only what is stored may be used.
-    pub(super) origin: Option<Arc<Origin>>,
+    pub(super) origin: Option<Repository>,
     pub(super) progress: Arc<Progress>,
     pub(super) cancelled: CancellationToken,
 }
@@ -123,7 +122,7 @@ impl LayerJob {
 
     /// Fetches what is missing. Bytes left by an earlier pull may have been torn by a power cut,
     /// so if they turn out to be wrong the blob is fetched once more from its first byte.
-    async fn fetch_and_unpack(&self, origin: &Origin) -> Result<Unpacked, LayerError> {
+    async fn fetch_and_unpack(&self, origin: &Repository) -> Result<Unpacked, LayerError> {
         let (size, cap) = (self.plan.size, self.inner.config.layer_bytes);
         if size > cap {
             return Err(LayerError::TooLarge { size, cap });
@@ -143,7 +142,7 @@ impl LayerJob {
     }
 
     /// Lets bytes flow from the registry through the ingest into the unpack.
-    async fn transfer(&self, origin: &Origin, ingest: Ingest) -> Result<Unpacked, LayerError> {
+    async fn transfer(&self, origin: &Repository, ingest: Ingest) -> Result<Unpacked, LayerError> {
         let start = ingest.offset();
         self.note(LayerPhase::Fetching, start);
         let (feed, tee) = feed(ingest)?;
@@ -177,10 +176,8 @@ impl LayerJob {
         Err(error.error)
     }
 
-    async fn fetch(&self, origin: &Origin, feed: Feed, start: u64) -> Fetched {
-        let blob = (&self.plan.digest, Some(self.plan.size));
-        let client = &self.inner.client;
-        let mut stream = client.blob(&origin.reference, &origin.auth, blob, start);
+    async fn fetch(&self, origin: &Repository, feed: Feed, start: u64) -> Fetched {
+        let mut stream = origin.blob(&self.plan.digest, Some(self.plan.size), start);
         loop {
             let chunk = tokio::select! {
                 biased;

@@ -28,6 +28,7 @@ mod gc;
 mod keyed;
 mod layer;
 mod list;
+mod pinned;
 mod plan;
 mod progress;
 mod pull;
@@ -57,6 +58,7 @@ pub use error::{
 };
 pub use gc::Collected;
 pub use list::FsUsage;
+pub use pinned::PinnedName;
 pub use progress::{LayerPhase, LayerProgress, PullEvent, PullEvents, PullStatus};
 pub use pull::{Pull, PullDone, PullOutcome, PullSpec, Pulled};
 pub use record::{ImageRecord, LayerRecord, Pin};
@@ -79,6 +81,8 @@ pub struct ImagesConfig {
     pub layer_bytes: u64,
     /// Caps on what a layer unpacks to.
     pub unpack: agent_snapshot::Limits,
+    /// Images that a kubelet is told never to collect.
+    pub pinned: Vec<PinnedName>,
 }
 
 impl Default for ImagesConfig {
@@ -88,6 +92,7 @@ impl Default for ImagesConfig {
             config_bytes: 8 << 20,
             layer_bytes: 64 << 30,
             unpack: agent_snapshot::Limits::default(),
+            pinned: Vec::new(),
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use agent_registry::Repository;
 use agent_types::Digest;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::Inner;
-use super::blob::Origin;
 use super::error::LayerError;
 use super::layer::{LayerJob, Obtained};
 use super::plan::LayerPlan;
@@ -18,7 +18,7 @@ use super::sync::blocking;
 #[derive(Debug)]
 pub(super) struct Stack {
     pub(super) plans: Vec<LayerPlan>,
-    pub(super) origin: Option<Arc<Origin>>,
+    pub(super) origin: Option<Repository>,
     pub(super) progress: Arc<Progress>,
 }
 

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use agent_registry::FetchedManifest;
 use agent_registry::document::{Document, Manifest};
+use agent_registry::{FetchedManifest, Repository};
 use agent_types::{Digest, ImageId, Reference};
 
-use super::blob::Origin;
 use super::config::{self, ParsedConfig};
 use super::error::{LayerError, PullError};
 use super::flight::{Flight, FlightKey};
@@ -46,20 +45,22 @@ impl Chosen {
 impl Work<'_> {
     pub(super) async fn pull(&self) -> Result<Pulled, PullError> {
         let progress = &self.flight.progress;
-        let resolved = self.unless_cancelled(self.resolve()).await?;
+        let (repository, resolved) = self.unless_cancelled(self.resolve()).await?;
         if let Some(digest) = &resolved
             && let Some(pulled) = self.adopt(digest).await?
         {
             progress.status(PullStatus::Done);
             return Ok(pulled);
         }
-        let chosen = self.unless_cancelled(self.choose(resolved)).await?;
+        let chosen = self
+            .unless_cancelled(self.choose(&repository, resolved))
+            .await?;
         progress.status(PullStatus::Resolved {
             digest: chosen.top.digest.clone(),
             platform: self.key.platform.clone(),
         });
         let mut lease = self.inner.leases.start();
-        let done = self.fetch(&chosen, &mut lease).await;
+        let done = self.fetch(repository, &chosen, &mut lease).await;
         if let Err(error) = &done
             && error.is_final()
         {
@@ -72,9 +73,15 @@ impl Work<'_> {
     }
 
     /// Gets what the manifest names, and records the image.
-    async fn fetch(&self, chosen: &Chosen, lease: &mut Lease) -> Result<Pulled, PullError> {
+    async fn fetch(
+        &self,
+        repository: Repository,
+        chosen: &Chosen,
+        lease: &mut Lease,
+    ) -> Result<Pulled, PullError> {
         let progress = &self.flight.progress;
-        let (parsed, plans) = self.unless_cancelled(self.prepare(chosen, lease)).await?;
+        let prepared = self.prepare(&repository, chosen, lease);
+        let (parsed, plans) = self.unless_cancelled(prepared).await?;
         progress.layers(plans.iter().map(|plan| (plan.digest.clone(), plan.size)));
         progress.status(PullStatus::Fetching {
             layers: plans.len(),
@@ -85,7 +92,7 @@ impl Work<'_> {
         });
         let stack = Stack {
             plans: plans.clone(),
-            origin: Some(Arc::new(self.origin())),
+            origin: Some(repository),
             progress: Arc::clone(progress),
         };
         let built = Box::pin(stack.build(self.inner, &self.flight.cancelled)).await;
@@ -128,26 +135,24 @@ impl Work<'_> {
         }
     }
 
-    fn origin(&self) -> Origin {
-        Origin {
-            reference: self.key.reference.clone(),
-            auth: self.key.auth.clone(),
-        }
-    }
-
-    /// Asks what the reference means now; a digest means itself.
-    async fn resolve(&self) -> Result<Option<Digest>, PullError> {
-        if let Some(digest) = self.key.reference.digest() {
-            return Ok(Some(digest.clone()));
-        }
-        let resolved = self
-            .inner
-            .client
-            .resolve(&self.key.reference, &self.key.auth)
-            .await;
-        resolved
-            .map(|resolved| resolved.digest)
-            .map_err(|source| self.unresolved(source))
+    /// Looks up where the image is served, and asks there what the reference means now; a digest
+    /// means itself.
+    async fn resolve(&self) -> Result<(Repository, Option<Digest>), PullError> {
+        let (reference, auth) = (&self.key.reference, &self.key.auth);
+        let repository = self.inner.client.repository(reference, auth).await;
+        let repository = repository.map_err(|source| PullError::Route {
+            reference: self.name.clone(),
+            source,
+        })?;
+        let digest = match reference.digest() {
+            Some(digest) => Some(digest.clone()),
+            None => {
+                let resolved = repository.resolve().await;
+                let resolved = resolved.map_err(|source| self.unresolved(source))?;
+                resolved.digest
+            }
+        };
+        Ok((repository, digest))
     }
 
     fn unresolved(&self, source: agent_registry::ManifestError) -> PullError {
@@ -182,14 +187,14 @@ impl Work<'_> {
     }
 
     /// Fetches the manifest, by way of an index if that is what the reference names.
-    async fn choose(&self, resolved: Option<Digest>) -> Result<Chosen, PullError> {
-        let (client, auth) = (&self.inner.client, &self.key.auth);
-        let asked = match resolved {
-            Some(digest) => self.key.reference.with_digest(digest),
-            None => self.key.reference.clone(),
-        };
+    async fn choose(
+        &self,
+        repository: &Repository,
+        resolved: Option<Digest>,
+    ) -> Result<Chosen, PullError> {
         let failed = |source| self.unresolved(source);
-        let top = client.manifest(&asked, auth).await.map_err(failed)?;
+        let top = repository.manifest(resolved.as_ref()).await;
+        let top = top.map_err(failed)?;
         let index = match &top.document {
             Document::Index(index) => index,
             Document::Manifest(manifest) => {
@@ -207,7 +212,7 @@ impl Work<'_> {
             offered: plan::offered(index),
         };
         let entry = plan::choose(index, &self.key.platform).ok_or_else(none_fits)?;
-        let child = client.child_manifest(&asked, auth, &entry.descriptor).await;
+        let child = repository.child_manifest(&entry.descriptor).await;
         let child = child.map_err(failed)?;
         match child.document.clone() {
             Document::Manifest(manifest) => Ok(Chosen {
@@ -223,6 +228,7 @@ impl Work<'_> {
     /// Leases everything, keeps the documents, and reads the config.
     async fn prepare(
         &self,
+        repository: &Repository,
         chosen: &Chosen,
         lease: &mut Lease,
     ) -> Result<(ParsedConfig, Vec<LayerPlan>), PullError> {
@@ -253,7 +259,7 @@ impl Work<'_> {
         let cap = self.inner.config.config_bytes;
         let bytes = self
             .inner
-            .small_blob(&self.origin(), &manifest.config, cap)
+            .small_blob(repository, &manifest.config, cap)
             .await;
         let bytes = bytes.map_err(|source| PullError::FetchConfig {
             reference: reference(),
