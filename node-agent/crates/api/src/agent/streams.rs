@@ -126,7 +126,7 @@ mod tests {
             tokio::spawn(async move { pump(ours, Kind::Stdout, &outgoing, Some(ended)).await });
         // Until the second message waits for room, which the client does not make for longer than
         // output is waited for.
-        while client.len() == 0 {
+        while client.is_empty() {
             tokio::task::yield_now().await;
         }
         tokio::time::pause();
