@@ -54,6 +54,9 @@ pub(crate) struct Cli {
     /// Megabytes of output that a container writes to its log.
     #[arg(long, default_value_t = 640)]
     pub(crate) log_megabytes: u32,
+    /// Megabytes of output for a client of exec or attach.
+    #[arg(long, default_value_t = 640)]
+    pub(crate) stream_megabytes: u32,
     /// Write the figures here too, as JSON.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -108,6 +111,8 @@ pub(crate) enum Measure {
     Pull,
     /// A container's output on its way to the log file.
     Logs,
+    /// Output on its way to clients of exec and attach.
+    Streaming,
 }
 
 impl fmt::Display for Measure {
@@ -126,6 +131,7 @@ impl Measure {
             Self::Restart => "restart",
             Self::Pull => "pull",
             Self::Logs => "logs",
+            Self::Streaming => "streaming",
         }
     }
 }

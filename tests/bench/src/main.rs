@@ -10,6 +10,7 @@
 )]
 
 mod cli;
+mod client;
 mod cycle;
 mod latency;
 mod logs;
@@ -21,6 +22,7 @@ mod pull;
 mod report;
 mod restart;
 mod stats;
+mod streaming;
 mod throughput;
 
 use std::process::ExitCode;
@@ -121,6 +123,7 @@ async fn figures(cli: &Cli, registry: &Registry, peers: &mut Vec<Peer>) -> Resul
             Measure::Restart => restart::measure(cli, peers, &mut report).await?,
             Measure::Pull => pull::measure(cli, peers, registry, &mut report).await?,
             Measure::Logs => logs::measure(cli, peers, &mut report).await?,
+            Measure::Streaming => streaming::measure(cli, peers, &mut report).await?,
         }
     }
     Ok(report)
