@@ -6,6 +6,7 @@
 mod cli;
 mod config;
 mod host;
+mod memory;
 mod records;
 mod signals;
 mod socket;
@@ -40,6 +41,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     if let Some(Command::Config(ConfigCommand::Check)) = &cli.command {
         return Ok(());
     }
+    memory::prepare();
     agent_telemetry::start(&config.log)?;
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -27,6 +27,7 @@ use tonic::transport::Server;
 
 use crate::config::Config;
 use crate::host;
+use crate::memory;
 use crate::records::{NetworkLedger, StoredImages};
 use crate::signals::Stop;
 use crate::socket::{self, Bound};
@@ -65,12 +66,14 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let stop = Stop::listen()?;
     servers.open().await;
     let housekeeping = tokio::spawn(gc::run(node.clone()));
+    let memory = tokio::spawn(memory::give_back());
     let stop_streams = CancellationToken::new();
     let backend = Arc::new(NodeStreams(node.clone()));
     let streams = tokio::spawn(streaming.serve(backend, stop_streams.clone()));
     let result = servers.run(stop).await;
     stop_streams.cancel();
     housekeeping.abort();
+    memory.abort();
     streams.abort();
     gc::last(&node, DRAIN).await;
     if node.is_idle() {

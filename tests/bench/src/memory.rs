@@ -1,5 +1,7 @@
 //! Memory of the daemon and of what is kept for each pod, as proportional set size.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use harness::process;
 
@@ -7,9 +9,13 @@ use crate::cli::Cli;
 use crate::peer::Peer;
 use crate::report::{Figure, Report};
 
+/// How long a peer is left alone before it counts as idle: garbage may be collected meanwhile.
+const REST: Duration = Duration::from_secs(12);
+
 /// Reads every peer's memory idle, and with pods.
 pub(crate) async fn measure(cli: &Cli, peers: &[Peer], report: &mut Report) -> Result<()> {
     for peer in peers {
+        tokio::time::sleep(REST).await;
         let idle = Held::read(peer)?;
         let pods = peer
             .pods
@@ -21,6 +27,8 @@ pub(crate) async fn measure(cli: &Cli, peers: &[Peer], report: &mut Report) -> R
             .many_down(pods)
             .await
             .with_context(|| peer.name.clone())?;
+        tokio::time::sleep(REST).await;
+        let after = Held::read(peer)?;
         let title = format!("memory (PSS) with {} pods", cli.pods);
         let mut row = |label: &str, unit: &'static str, value: f64| {
             report.add(&Figure::lower(&title, label, unit), &peer.name, value);
@@ -29,6 +37,11 @@ pub(crate) async fn measure(cli: &Cli, peers: &[Peer], report: &mut Report) -> R
             "daemon and its helpers, no pods",
             "MiB",
             mib(idle.daemon + idle.monitors),
+        );
+        row(
+            "daemon and its helpers, pods gone",
+            "MiB",
+            mib(after.daemon + after.monitors),
         );
         row("daemon", "MiB", mib(full.daemon));
         row("monitors of all pods", "MiB", mib(full.monitors));

@@ -14,6 +14,14 @@ pub fn keep_small() {
     let _ = unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
 }
 
+/// Limits the number of heaps that threads are spread over; each holds free memory of its own.
+#[cfg(target_env = "gnu")]
+#[expect(unsafe_code, reason = "mallopt has no safe wrapper")]
+pub fn limit(heaps: u8) {
+    // SAFETY: mallopt takes two numbers and touches only the allocator's own settings.
+    let _ = unsafe { libc::mallopt(libc::M_ARENA_MAX, heaps.into()) };
+}
+
 /// Gives the free pages of the heap back to the kernel.
 #[cfg(target_env = "gnu")]
 #[expect(unsafe_code, reason = "malloc_trim has no safe wrapper")]
@@ -25,6 +33,10 @@ pub fn trim() {
 /// Does nothing: this allocator has no such settings.
 #[cfg(not(target_env = "gnu"))]
 pub fn keep_small() {}
+
+/// Does nothing: this allocator has no such settings.
+#[cfg(not(target_env = "gnu"))]
+pub fn limit(_heaps: u8) {}
 
 /// Does nothing: this allocator has no such call.
 #[cfg(not(target_env = "gnu"))]

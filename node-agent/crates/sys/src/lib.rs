@@ -4,6 +4,7 @@
 //! Does not: know sandboxes, records, async or any wire format.
 
 pub mod bpf;
+pub mod code;
 pub mod fdpass;
 pub mod heap;
 pub mod memfd;
