@@ -50,6 +50,10 @@ pub(crate) enum LauncherError {
     },
     #[error("launcher could not leave the host's mounts")]
     Slim { source: agent_sys::slim::SlimError },
+    #[error("launcher could not mount a procfs for exec sessions")]
+    Procfs {
+        source: agent_sys::mount::FilesystemError,
+    },
     #[error("connection of the launcher broke")]
     Connection { source: FrameError },
     #[error("first frame does not configure the launcher")]
@@ -158,6 +162,7 @@ fn configure(arguments: &Arguments, frame: Frame) -> Result<SignalFd, LauncherEr
     rustix::process::umask(Mode::from_raw_mode(0o022));
     agent_sys::slim::enter(&[&arguments.root, &arguments.state])
         .map_err(|source| LauncherError::Slim { source })?;
+    agent_runtime::keep_procfs().map_err(|source| LauncherError::Procfs { source })?;
     let signals = launch::blocked_signals();
     signals.thread_block().map_err(setup("blocking signals"))?;
     let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;

@@ -27,6 +27,7 @@ mod gate;
 mod init;
 mod maker;
 mod onlookers;
+mod procfs;
 mod reaper;
 mod request;
 mod shared_mount;
@@ -40,6 +41,7 @@ pub use exec::exec;
 pub use failure::{Failure, FailureKind};
 pub use gate::StartGate;
 pub use onlookers::Onlookers;
+pub use procfs::keep_procfs;
 pub use reaper::{Reaper, ReaperRequest, start_reaper};
 pub use request::{
     CgroupAttach, CreateRequest, Created, Durability, ExecPid, ExecRequest, Execed, GroupFile,

@@ -1,5 +1,6 @@
 //! Mounts that the containers of a sandbox share: made once, copied into each.
 
+use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -14,7 +15,11 @@ use crate::request::{CreateRequest, PidMode};
 
 /// A mount that can be copied into containers.
 #[derive(Debug)]
-pub struct SharedMount(OwnedFd);
+pub struct SharedMount {
+    mount: OwnedFd,
+    /// A copy that nobody has taken yet: throwing one away waits for every processor.
+    ready: RefCell<Option<OwnedFd>>,
+}
 
 impl SharedMount {
     /// Makes the /dev/shm of a sandbox, `size` bytes large.
@@ -41,19 +46,25 @@ impl SharedMount {
 
     /// Keeps a detached mount so that it can be copied.
     pub(crate) fn keep(mount: OwnedFd) -> Result<Self, SharedMountError> {
-        let kept = Self(mount);
-        match kept.copy() {
-            Ok(_) => Ok(kept),
+        let ready = match mount::copy_of(mount.as_fd(), Depth::One) {
+            Ok(copy) => Some(copy),
             Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {
-                attach_out_of_sight(&kept.0).map_err(SharedMountError::Attach)?;
-                Ok(kept)
+                attach_out_of_sight(&mount).map_err(SharedMountError::Attach)?;
+                None
             }
-            Err(error) => Err(SharedMountError::Copy(error)),
-        }
+            Err(error) => return Err(SharedMountError::Copy(error)),
+        };
+        Ok(Self {
+            mount,
+            ready: RefCell::new(ready),
+        })
     }
 
     fn copy(&self) -> io::Result<OwnedFd> {
-        mount::copy_of(self.0.as_fd(), Depth::One)
+        match self.ready.take() {
+            Some(ready) => Ok(ready),
+            None => mount::copy_of(self.mount.as_fd(), Depth::One),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::mount::{FilesystemError, new_filesystem};
 /// Most that is read of one file below /proc.
 const READ_CAP: usize = 1 << 20;
 
-/// A private mount of procfs, of the PID namespace the caller lives in.
+/// A private mount of procfs, of the PID namespace that its maker lives in.
 #[derive(Debug)]
 pub struct Procfs(OwnedFd);
 
@@ -36,12 +36,14 @@ impl Procfs {
     /// # Errors
     /// Fails when the file does not exist or a part of its path is a link or a mount.
     pub fn open(&self, path: &str, flags: OFlags) -> io::Result<OwnedFd> {
-        // `self` is a link to the caller's own directory, and as such cannot be followed below.
-        let pid;
+        // `self` is a link to the caller's own directory, and as such cannot be followed below. It is
+        // asked for: the caller may live in another PID namespace than this procfs shows.
+        let own;
         let path = match path.strip_prefix("self/") {
             Some(rest) => {
-                pid = format!("{}/{rest}", rustix::process::getpid().as_raw_nonzero());
-                pid.as_str()
+                let pid = rustix::fs::readlinkat(&self.0, "self", Vec::new())?;
+                own = format!("{}/{rest}", pid.to_string_lossy());
+                own.as_str()
             }
             None => path,
         };

@@ -53,6 +53,7 @@ pub(crate) fn create(
         LinkAttribute::Mtu(mtu),
         LinkAttribute::NetNsFd(netns.as_raw_fd()),
     ];
+    peer.attributes.extend(one_queue());
     let named = || LinkAttribute::IfName(attachment.interface.clone());
     let mut message = LinkMessage::default();
     message.attributes = vec![
@@ -64,6 +65,7 @@ pub(crate) fn create(
             LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
         ]),
     ];
+    message.attributes.extend(one_queue());
     let mut batch = Batch::default();
     batch.push(
         MAKE_LINK,
@@ -85,6 +87,12 @@ pub(crate) fn create(
         0,
     );
     socket.transact(&batch, knows_no_ipv6).map(drop)
+}
+
+/// The queues of one end. Where the number is not given, the kernel makes one for each processor,
+/// closes all but the first, and waits for every processor before it goes on.
+fn one_queue() -> [LinkAttribute; 2] {
+    [LinkAttribute::NumTxQueues(1), LinkAttribute::NumRxQueues(1)]
 }
 
 /// Lets frames leave through the port they came from.

@@ -38,9 +38,16 @@ fn prepare<'a>(request: &'a ExecRequest<'_>) -> Step<Launch<'a>> {
         Failure::invalid("read", "the session's process", "").because(error.to_string())
     })?;
     if needs_procfs(&process) {
-        let procfs = detached_procfs()?;
-        process::set_oom_score(&procfs, &process)?;
-        process::set_labels(&procfs, &process)?;
+        let made;
+        let procfs = match crate::procfs::inherited() {
+            Some(inherited) => inherited,
+            None => {
+                made = detached_procfs()?;
+                &made
+            }
+        };
+        process::set_oom_score(procfs, &process)?;
+        process::set_labels(procfs, &process)?;
     }
     join_container(request)?;
     let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
