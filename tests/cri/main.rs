@@ -1,6 +1,7 @@
 //! The CRI against a real kernel, a real registry and real images.
 #![forbid(unsafe_code)]
 
+mod cdi;
 mod container;
 mod events;
 mod exec;
@@ -8,10 +9,12 @@ mod image;
 mod isolation;
 mod lists;
 mod log;
+mod mount;
 mod pid;
 mod refused;
 mod resources;
 mod sandbox;
 mod service;
 mod stop;
+mod target;
 mod user;

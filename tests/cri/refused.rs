@@ -121,8 +121,51 @@ const CONTAINERS: &[(&str, Container)] = &[
     ("a volume over /proc", |c| {
         c.mounts = volume(|mount| "/proc".clone_into(&mut mount.container_path));
     }),
-    ("a volume of an image", |c| {
-        c.mounts = volume(|mount| mount.image = Some(ImageSpec::default()));
+    ("a PID namespace of nobody", |c| {
+        let options = context(c).namespace_options.get_or_insert_default();
+        options.target_id = "somebody".to_owned();
+    }),
+    ("a volume of a path and of an image", |c| {
+        c.mounts = volume(|mount| mount.image = Some(harness::cri::image_spec("busybox")));
+    }),
+    ("a volume of an image without a name", |c| {
+        c.mounts = volume(|mount| {
+            mount.host_path.clear();
+            mount.image = Some(ImageSpec::default());
+        });
+    }),
+    ("a part of no image", |c| {
+        c.mounts = volume(|mount| mount.image_sub_path = "etc".to_owned());
+    }),
+    ("a part outside of an image", |c| {
+        c.mounts = volume(|mount| {
+            mount.host_path.clear();
+            mount.image = Some(harness::cri::image_spec("busybox"));
+            mount.image_sub_path = "etc/../../..".to_owned();
+        });
+    }),
+    ("an image volume that is passed on", |c| {
+        c.mounts = volume(|mount| {
+            mount.host_path.clear();
+            mount.image = Some(harness::cri::image_spec("busybox"));
+            mount.propagation = MountPropagation::PropagationBidirectional.into();
+        });
+    }),
+    ("a mount option that is none", |c| {
+        c.mounts = volume(|mount| mount.mount_options = vec!["noexec,suid".to_owned()]);
+    }),
+    ("a mount option that makes it writable", |c| {
+        c.mounts = volume(|mount| {
+            mount.readonly = true;
+            mount.mount_options = vec!["rw".to_owned()];
+        });
+    }),
+    ("recursively read-only and passed on", |c| {
+        c.mounts = volume(|mount| {
+            mount.readonly = true;
+            mount.recursive_read_only = true;
+            mount.propagation = MountPropagation::PropagationHostToContainer.into();
+        });
     }),
     ("recursively read-only and writable", |c| {
         c.mounts = volume(|mount| mount.recursive_read_only = true);

@@ -306,6 +306,10 @@ impl Agent {
         let known = sections.entry("images").or_default();
         known.push(format!("registries_directory = {directory:?}"));
         known.push("credential_files = []".to_owned());
+        let directories =
+            ["static", "dynamic"].map(|name| self.directory.path().join("cdi").join(name));
+        let known = sections.entry("containers").or_default();
+        known.push(format!("cdi_directories = {directories:?}"));
         for (section, lines) in &self.options.configuration {
             let known = sections.entry(section).or_default();
             for line in lines {

@@ -9,6 +9,7 @@ use nix::sched::CloneFlags;
 use proto_shim::{FdRole, LaunchRequest, NamespaceMode};
 
 use crate::cgroup::Cgroup;
+use crate::container::Container;
 use crate::descriptors::Descriptors;
 use crate::error::RequestError;
 use crate::launch::LaunchError;
@@ -138,11 +139,13 @@ impl Sandbox {
         Ok(self)
     }
 
-    /// Returns the namespaces of a container whose PID namespace is to be `pid`.
-    pub(crate) fn namespaces_for(
-        &self,
+    /// Returns the namespaces of a container whose PID namespace is to be `pid`, which may be
+    /// `target`'s.
+    pub(crate) fn namespaces_for<'a>(
+        &'a self,
         pid: NamespaceMode,
-    ) -> Result<Namespaces<'_>, RequestError> {
+        target: Option<&'a Container>,
+    ) -> Result<Namespaces<'a>, RequestError> {
         let pid = match (pid, &self.reaper) {
             (NamespaceMode::Container, _) => PidMode::New,
             (NamespaceMode::Host, _) => PidMode::Host,
@@ -152,7 +155,13 @@ impl Sandbox {
                     what: "the sandbox has no PID namespace to share",
                 });
             }
-            (NamespaceMode::Join | NamespaceMode::Unspecified, _) => {
+            (NamespaceMode::Join, _) => {
+                let target = target.ok_or(RequestError::Malformed {
+                    what: "a container's PID namespace can be joined only by the container's name",
+                })?;
+                PidMode::Target(target.pidfd.as_fd())
+            }
+            (NamespaceMode::Unspecified, _) => {
                 return Err(RequestError::Malformed {
                     what: "a container's PID namespace is its own, the sandbox's or the host's",
                 });

@@ -11,7 +11,9 @@ use agent_core::services::Settings;
 use anyhow::Context;
 
 use crate::cli::Cli;
-use parts::{cgroup, cni, cri_network, images, log, network, registry, settings, streaming};
+use parts::{
+    cgroup, cni, containers, cri_network, images, log, network, registry, settings, streaming,
+};
 use raw::RawConfig;
 
 /// Everything the node was told to be.
@@ -97,6 +99,7 @@ fn check(raw: RawConfig) -> anyhow::Result<Config> {
     let registry = registry(&raw.images, &mut problems);
     let log = log(&raw.log, &mut problems);
     let streaming = streaming(&raw.streaming, &mut problems);
+    containers(&raw.containers, &mut problems);
     match cgroup {
         Some(cgroup) if problems.is_empty() => Ok(Config {
             settings: settings(&raw, cri_network),

@@ -133,6 +133,19 @@ pub(super) fn images(raw: &raw::Images) -> ImagesConfig {
     }
 }
 
+pub(super) fn containers(raw: &raw::Containers, problems: &mut Vec<String>) {
+    for path in raw
+        .cdi_directories
+        .iter()
+        .filter(|path| !path.is_absolute())
+    {
+        problems.push(format!(
+            "containers.cdi_directories: {} is not an absolute path",
+            path.display()
+        ));
+    }
+}
+
 pub(super) fn registry(raw: &raw::Images, problems: &mut Vec<String>) -> agent_registry::Config {
     let mut config = agent_registry::Config {
         proxies: agent_registry::Proxies::from_variables(|name| std::env::var(name).ok()),
@@ -198,6 +211,7 @@ pub(super) fn settings(raw: &RawConfig, cri_network: CriNetwork) -> Settings {
         shm_bytes: raw.containers.shm_bytes,
         starts_at_once: cores + 1,
         cri_network,
+        cdi: agent_cdi::Cdi::new(raw.containers.cdi_directories.clone()),
     }
 }
 

@@ -158,6 +158,7 @@ pub(super) struct Containers {
     pub(super) log_max_bytes: u64,
     pub(super) log_max_files: u32,
     pub(super) shm_bytes: u64,
+    pub(super) cdi_directories: Vec<PathBuf>,
 }
 
 impl Default for Containers {
@@ -167,6 +168,7 @@ impl Default for Containers {
             log_max_bytes: 10 << 20,
             log_max_files: 3,
             shm_bytes: 64 << 20,
+            cdi_directories: vec!["/etc/cdi".into(), "/var/run/cdi".into()],
         }
     }
 }

@@ -76,6 +76,8 @@ pub struct Settings {
     pub starts_at_once: usize,
     /// Who joins a kubelet's pods to the network.
     pub cri_network: CriNetwork,
+    /// Where device vendors describe what containers get for their devices.
+    pub cdi: agent_cdi::Cdi,
 }
 
 /// Everything the verbs work with.

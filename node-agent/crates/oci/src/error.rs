@@ -65,7 +65,7 @@ pub enum PlanError {
         problem: &'static str,
     },
     /// A mount option that could be read as several, or that is none.
-    #[error("option {option:?} of the mount at {destination} is not one of tmpfs")]
+    #[error("option {option:?} of the mount at {destination} is not one that it can have")]
     MountOption {
         /// Where it would be mounted.
         destination: String,

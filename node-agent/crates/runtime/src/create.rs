@@ -26,7 +26,7 @@ pub fn create(request: CreateRequest<'_>) -> Result<Created, CreateError> {
     let (new, birth) = match request.namespaces.pid {
         PidMode::New => (UnshareFlags::NEWNS | UnshareFlags::NEWPID, Birth::Direct),
         PidMode::Host => (UnshareFlags::NEWNS, Birth::Direct),
-        PidMode::Join(_) => (UnshareFlags::NEWNS, Birth::Sibling),
+        PidMode::Join(_) | PidMode::Target(_) => (UnshareFlags::NEWNS, Birth::Sibling),
     };
     let cgroup = match request.cgroup {
         CgroupAttach::V2(directory) => Some(directory),
@@ -49,7 +49,7 @@ pub fn create(request: CreateRequest<'_>) -> Result<Created, CreateError> {
     let onlookers = match request.namespaces.pid {
         PidMode::New => Onlookers::of_spec(request.spec),
         // Others live there too.
-        PidMode::Host | PidMode::Join(_) => Onlookers::Tracers,
+        PidMode::Host | PidMode::Join(_) | PidMode::Target(_) => Onlookers::Tracers,
     };
     drop(request);
     let prepared = maker::follow(child, &end, birth).map_err(|mishap| match mishap {

@@ -45,7 +45,7 @@ pub use procfs::keep_procfs;
 pub use reaper::{Reaper, ReaperRequest, start_reaper};
 pub use request::{
     CgroupAttach, CreateRequest, Created, Durability, ExecPid, ExecRequest, Execed, GroupFile,
-    MountApi, Namespaces, PidMode, ResolvedUser, Root, Stdio, UserRequest, VolumeMount,
+    ImageMount, MountApi, Namespaces, PidMode, ResolvedUser, Root, Stdio, UserRequest, VolumeMount,
 };
 pub use shared_mount::SharedMount;
 pub use sysctl::write_sysctls;

@@ -53,6 +53,8 @@ pub enum PidMode<'a> {
     New,
     /// The one that a reaper is the first process of.
     Join(&'a Reaper),
+    /// The one that a running container's first process, behind this pidfd, lives in.
+    Target(BorrowedFd<'a>),
     /// The caller's.
     Host,
 }
@@ -133,6 +135,17 @@ pub struct VolumeMount<'a> {
     pub mount: BorrowedFd<'a>,
 }
 
+/// The content of an image, to be mounted read-only.
+#[derive(Debug, Clone, Copy)]
+pub struct ImageMount<'a> {
+    /// The destination as the specification's mount has it.
+    pub destination: &'a str,
+    /// Layer directories below the root's base, the topmost first.
+    pub lower: &'a [String],
+    /// File or directory in the image; empty: its root.
+    pub sub_path: &'a str,
+}
+
 /// A container to create.
 #[derive(Debug)]
 pub struct CreateRequest<'a> {
@@ -152,6 +165,10 @@ pub struct CreateRequest<'a> {
     pub seccomp: &'a [u8],
     /// Volumes.
     pub mounts: &'a [VolumeMount<'a>],
+    /// Images whose content it sees.
+    pub images: &'a [ImageMount<'a>],
+    /// Directories of its root that are made where missing and stay writable where the root is not.
+    pub own_volumes: &'a [String],
     /// Its standard streams.
     pub stdio: Stdio,
 }

@@ -101,7 +101,8 @@ impl Copies {
             shm: request.shm.map(SharedMount::copy).transpose()?,
             proc: match request.namespaces.pid {
                 PidMode::Join(reaper) => Some(reaper.proc().copy()?),
-                PidMode::New | PidMode::Host => None,
+                // Another container's is copied by the child, out of that container's mount namespace.
+                PidMode::New | PidMode::Host | PidMode::Target(_) => None,
             },
         })
     }

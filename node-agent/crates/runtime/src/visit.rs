@@ -100,12 +100,29 @@ impl Namespaces {
 
     fn enter(&self) -> Result<(), Errno> {
         move_into_thread_name_spaces(self.caller.as_fd(), Namespace::PROCESS_ID)?;
-        move_into_link_name_space(self.mount.as_fd(), None)?;
         move_into_link_name_space(self.network.as_fd(), None)?;
+        self.enter_mounts()
+    }
+
+    fn enter_mounts(&self) -> Result<(), Errno> {
+        move_into_link_name_space(self.mount.as_fd(), None)?;
         rustix::process::fchdir(&self.root)?;
         rustix::process::chroot(".")?;
         rustix::process::fchdir(&self.directory)
     }
+}
+
+/// Runs `work` in the mount namespace of `container`, a pidfd, for a process that has a mount namespace of its own to return to.
+pub(crate) fn in_mounts_of<T>(
+    container: BorrowedFd<'_>,
+    work: impl FnOnce() -> T,
+) -> Result<T, Failure> {
+    let way = |error| Failure::io("return from", "another container's mounts", error);
+    let home = Namespaces::open().map_err(way)?;
+    join(container, Namespace::MOUNT)?;
+    let done = work();
+    home.enter_mounts().map_err(way)?;
+    Ok(done)
 }
 
 /// Joins namespaces of the process behind a pidfd: all of them, or none. Of a PID namespace only children become members.

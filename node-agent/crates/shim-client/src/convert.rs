@@ -11,8 +11,8 @@ use proto_shim::FdRole;
 use crate::error::{Refusal, RequestError};
 use crate::report::{ContainerReport, Created, ExecExit, ExitReport};
 use crate::request::{
-    CgroupDirectories, ContainerPid, ContainerStdio, CreateContainer, Exec, ExecStdio, LaunchSpec,
-    Namespace, Network, Root, SandboxPid, Stdin,
+    CgroupDirectories, ContainerPid, ContainerStdio, CreateContainer, Exec, ExecStdio, ImageMount,
+    LaunchSpec, Namespace, Network, Root, SandboxPid, Stdin,
 };
 
 /// Descriptors that go with a message.
@@ -108,6 +108,16 @@ impl From<Root> for wire::RootFilesystem {
     }
 }
 
+impl From<ImageMount> for wire::ImageMount {
+    fn from(image: ImageMount) -> Self {
+        Self {
+            destination: image.destination,
+            lower: image.lower,
+            sub_path: image.sub_path,
+        }
+    }
+}
+
 /// Returns the request to create a container and the descriptors it takes along.
 pub(crate) fn create_container(create: CreateContainer) -> (wire::CreateContainer, Descriptors) {
     let mut fds = Descriptors::new();
@@ -129,10 +139,11 @@ pub(crate) fn create_container(create: CreateContainer) -> (wire::CreateContaine
         ContainerStdio::Pipes { stdin } => (stdin, None),
         ContainerStdio::Terminal(size) => (Stdin::None, Some(size)),
     };
-    let pid_mode = match create.pid {
-        ContainerPid::Own => wire::NamespaceMode::Container,
-        ContainerPid::Sandbox => wire::NamespaceMode::Sandbox,
-        ContainerPid::Host => wire::NamespaceMode::Host,
+    let (pid_mode, pid_target) = match create.pid {
+        ContainerPid::Own => (wire::NamespaceMode::Container, String::new()),
+        ContainerPid::Sandbox => (wire::NamespaceMode::Sandbox, String::new()),
+        ContainerPid::Host => (wire::NamespaceMode::Host, String::new()),
+        ContainerPid::Target(container) => (wire::NamespaceMode::Join, container.into()),
     };
     let request = wire::CreateContainer {
         container_id: create.id.into(),
@@ -151,6 +162,9 @@ pub(crate) fn create_container(create: CreateContainer) -> (wire::CreateContaine
         terminal_rows: size.unwrap_or_default().rows.into(),
         terminal_columns: size.unwrap_or_default().columns.into(),
         pid_mode: pid_mode.into(),
+        pid_target,
+        volumes: create.own_volumes,
+        image_mounts: create.images.into_iter().map(Into::into).collect(),
         cgroup_version,
     };
     (request, fds)

@@ -1,7 +1,7 @@
 //! Every field arrives, under its own name.
 
 use super::*;
-use crate::request::{Log, Rotation, TerminalSize, User, VolumeMount};
+use crate::request::{ImageMount, Log, Rotation, TerminalSize, User, VolumeMount};
 
 fn fd() -> OwnedFd {
     std::fs::File::open("/dev/null").unwrap().into()
@@ -80,6 +80,12 @@ fn container(stdio: ContainerStdio, pid: ContainerPid) -> CreateContainer {
             destination: "/data".into(),
             mount: fd(),
         }],
+        images: vec![ImageMount {
+            destination: "/model".into(),
+            lower: vec!["l/7".into()],
+            sub_path: "weights".into(),
+        }],
+        own_volumes: vec!["/scratch".into()],
         log: Some(Log {
             directory: fd(),
             file_name: "0.log".into(),
@@ -134,6 +140,13 @@ fn a_container_arrives_whole() {
         terminal_rows: 24,
         terminal_columns: 80,
         pid_mode: wire::NamespaceMode::Host.into(),
+        pid_target: String::new(),
+        volumes: vec!["/scratch".into()],
+        image_mounts: vec![wire::ImageMount {
+            destination: "/model".into(),
+            lower: vec!["l/7".into()],
+            sub_path: "weights".into(),
+        }],
         cgroup_version: 2,
     };
     assert_eq!(request, whole);
@@ -154,6 +167,10 @@ fn inputs_and_pid_namespaces_are_told_apart() {
     let stdio = ContainerStdio::Pipes { stdin: Stdin::None };
     let (request, _) = create_container(container(stdio, ContainerPid::Sandbox));
     assert_eq!(request.pid_mode(), wire::NamespaceMode::Sandbox);
+    let target = ContainerPid::Target("other".parse().unwrap());
+    let (request, _) = create_container(container(stdio, target));
+    assert_eq!(request.pid_mode(), wire::NamespaceMode::Join);
+    assert_eq!(request.pid_target, "other");
 }
 
 #[test]

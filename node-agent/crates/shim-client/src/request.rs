@@ -165,7 +165,7 @@ pub enum ContainerStdio {
 }
 
 /// The PID namespace of a container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ContainerPid {
     /// One of its own.
     Own,
@@ -173,6 +173,19 @@ pub enum ContainerPid {
     Sandbox,
     /// The host's.
     Host,
+    /// The one that this running container of the sandbox is in.
+    Target(ContainerId),
+}
+
+/// The content of an image, mounted read-only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageMount {
+    /// Where, as in the specification.
+    pub destination: String,
+    /// Layer directories relative to the root's base, the topmost first.
+    pub lower: Vec<String>,
+    /// File or directory in the image; empty: its root.
+    pub sub_path: String,
 }
 
 /// A container to create.
@@ -190,6 +203,10 @@ pub struct CreateContainer {
     pub seccomp: Vec<u8>,
     /// Volumes.
     pub mounts: Vec<VolumeMount>,
+    /// Images whose content it sees.
+    pub images: Vec<ImageMount>,
+    /// Directories of its root that are made where missing and stay writable where the root is not.
+    pub own_volumes: Vec<String>,
     /// `None`: output is read and dropped.
     pub log: Option<Log>,
     /// Standard streams.

@@ -137,7 +137,7 @@ impl Shim {
         let (request, fds) = convert::create_container(create);
         let answer = self
             .connection
-            .call(Call::CreateContainer(request), fds)
+            .call(Call::CreateContainer(Box::new(request)), fds)
             .await?;
         match answer.result {
             reply::Result::Created(created) => Ok(created.into()),

@@ -145,6 +145,15 @@ impl Snapshots {
         self.inner.state().lower(Some(top))
     }
 
+    /// Returns the directories of a stack's layers, topmost first; never none: nothing is an empty
+    /// directory.
+    ///
+    /// # Errors
+    /// A layer of the stack is not there.
+    pub fn lower(&self, top: Option<&ChainId>) -> Result<Vec<String>, LookupError> {
+        self.inner.state().lower(top)
+    }
+
     /// Returns all writable layers and what they stand on.
     #[must_use]
     pub fn containers(&self) -> Vec<(SnapshotKey, Option<ChainId>)> {

@@ -22,7 +22,7 @@ pub(crate) fn create(
     request: &CreateContainer,
     id: ContainerId,
     mut descriptors: Descriptors,
-    sandbox: &Sandbox,
+    (sandbox, target): (&Sandbox, Option<&Container>),
     poll: &mut Poll,
 ) -> Result<(Container, Created), RequestError> {
     let kernel = |step| RequestError::kernel(step, id.as_str());
@@ -33,6 +33,7 @@ pub(crate) fn create(
     )?;
     let mounts = descriptors.take_all(FdRole::Mount);
     let mounts = volume_mounts(request, &mounts)?;
+    let images: Vec<_> = request.image_mounts.iter().map(image_mount).collect();
     let (mut stdio, theirs) = Stdio::prepare(wanted(request)).map_err(kernel("making pipes"))?;
     let pid_mode = request.pid_mode();
     let made = cgroup
@@ -40,7 +41,7 @@ pub(crate) fn create(
             Ok(runtime::create(runtime::CreateRequest {
                 spec: &request.spec,
                 root: root(request)?,
-                namespaces: sandbox.namespaces_for(pid_mode)?,
+                namespaces: sandbox.namespaces_for(pid_mode, target)?,
                 shm: sandbox.shm(),
                 cgroup: attach,
                 user: user(
@@ -51,6 +52,8 @@ pub(crate) fn create(
                 ),
                 seccomp: &request.seccomp,
                 mounts: &mounts,
+                images: &images,
+                own_volumes: &request.volumes,
                 stdio: theirs,
             }))
         })?
@@ -58,12 +61,8 @@ pub(crate) fn create(
             id: id.to_string(),
             source,
         })?;
-    let watched = match made.terminal {
-        Some(master) => stdio.set_terminal(master),
-        None => Ok(()),
-    };
     let serial = poll.serial();
-    if let Err(errno) = watched.and_then(|()| stdio.watch(serial, poll)) {
+    if let Err(errno) = watch(&mut stdio, made.terminal, serial, poll) {
         let _ = agent_sys::signal::send(made.pidfd.as_fd(), 9);
         crate::pipes::wait_for(&made.pidfd);
         return Err(kernel("watching the output")(errno));
@@ -85,6 +84,19 @@ pub(crate) fn create(
         started_at: 0,
     };
     Ok((container, reply))
+}
+
+/// Begins to read what the container writes.
+fn watch(
+    stdio: &mut Stdio,
+    terminal: Option<OwnedFd>,
+    serial: u32,
+    poll: &mut Poll,
+) -> rustix::io::Result<()> {
+    if let Some(master) = terminal {
+        stdio.set_terminal(master)?;
+    }
+    stdio.watch(serial, poll)
 }
 
 fn created(pid: i32, user: runtime::ResolvedUser) -> Created {
@@ -146,6 +158,14 @@ fn volume_mounts<'a>(
         .zip(mounts)
         .map(pair)
         .collect())
+}
+
+fn image_mount(image: &proto_shim::ImageMount) -> runtime::ImageMount<'_> {
+    runtime::ImageMount {
+        destination: &image.destination,
+        lower: &image.lower,
+        sub_path: &image.sub_path,
+    }
 }
 
 fn wanted(request: &CreateContainer) -> Wanted {

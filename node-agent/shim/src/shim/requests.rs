@@ -6,8 +6,8 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use agent_runtime::Onlookers;
 use agent_types::{ContainerId, ExecId};
 use proto_shim::{
-    Attach, CreateContainer, Done, Exec, ExecStarted, FdRole, Resize, SignalContainer, Started,
-    reply, request::Call,
+    Attach, CreateContainer, Done, Exec, ExecStarted, FdRole, NamespaceMode, Resize,
+    SignalContainer, Started, reply, request::Call,
 };
 
 use super::Shim;
@@ -118,9 +118,25 @@ impl Shim {
             });
         }
         self.refuse_at_the_end()?;
-        let (container, created) = create(call, id, descriptors, &self.sandbox, &mut self.poll)?;
+        let target = self.pid_target(call)?;
+        let shared = (&self.sandbox, target.map(|index| &self.containers[index]));
+        let (container, created) = create(call, id, descriptors, shared, &mut self.poll)?;
+        if let Some(index) = target {
+            // The newcomer may be able to look into sessions that join the other one.
+            self.containers[index].onlookers = Onlookers::Tracers;
+        }
         self.containers.push(container);
         Ok((reply::Result::Created(created), Vec::new()))
+    }
+
+    /// Finds the container whose PID namespace another one is to share; it must be running.
+    fn pid_target(&self, call: &CreateContainer) -> Result<Option<usize>, RequestError> {
+        if call.pid_mode() != NamespaceMode::Join {
+            return Ok(None);
+        }
+        let index = self.container(&call.pid_target)?;
+        self.containers[index].require_running()?;
+        Ok(Some(index))
     }
 
     /// Refuses what would keep a sandbox that is being ended alive.

@@ -231,13 +231,15 @@ impl Sandbox<'_> {
             user: User::default(),
             seccomp: Vec::new(),
             mounts: Vec::new(),
+            images: Vec::new(),
+            own_volumes: Vec::new(),
             log: Some(Log {
                 directory: logs,
                 file_name: format!("{}.log", plan.id),
                 rotation: plan.rotation,
             }),
             stdio: plan.stdio,
-            pid: plan.pid,
+            pid: plan.pid.clone(),
             cgroup: node.cgroup.directories(),
         };
         self.shim.create_container(create).await

@@ -196,6 +196,7 @@ fn container(
         group_names,
         mounts,
         devices: spec.devices.into_iter().map(device).collect(),
+        cdi_devices: Vec::new(),
         labels: ordered(spec.labels),
         annotations: BTreeMap::new(),
         log: LogSpec {
@@ -216,6 +217,7 @@ fn container(
         readonly_paths: None,
         rlimits: spec.ulimits.into_iter().map(rlimit).collect(),
         pid: None,
+        pid_target: None,
         exposed_ports: spec.exposed_ports,
         stop_signal,
         stop_timeout: spec.stop_timeout.map_or(settings.stop_timeout, |seconds| {
@@ -318,6 +320,7 @@ fn mount(mount: &agent::Mount) -> Result<MountSpec, Status> {
         readonly: mount.read_only,
         recursive_readonly: false,
         propagation: Propagation::Private,
+        options: Vec::new(),
     })
 }
 

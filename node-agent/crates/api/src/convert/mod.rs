@@ -4,8 +4,10 @@ pub(crate) mod container;
 pub(crate) mod event;
 pub(crate) mod image;
 pub(crate) mod local;
+mod mount;
 pub(crate) mod resources;
 pub(crate) mod sandbox;
+mod security;
 pub(crate) mod shown;
 pub(crate) mod stats;
 

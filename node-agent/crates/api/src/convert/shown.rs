@@ -46,6 +46,8 @@ pub(crate) fn mount(mount: &MountSpec) -> agent::Mount {
             message.set_kind(agent::MountKind::Bind);
             message.source = path.to_string_lossy().into_owned();
         }
+        // Kubelets alone ask for these.
+        MountSource::Image { reference, .. } => message.source.clone_from(reference),
         MountSource::Tmpfs { size, mode } => {
             message.set_kind(agent::MountKind::Tmpfs);
             message.size = size.unwrap_or_default();

@@ -299,6 +299,7 @@ impl RuntimeService for Cri {
             }],
             features: Some(cri::RuntimeFeatures {
                 supplemental_groups_policy: true,
+                mount_options: true,
                 ..cri::RuntimeFeatures::default()
             }),
         }))

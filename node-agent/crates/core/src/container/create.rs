@@ -16,7 +16,7 @@ use super::spec::{
     ContainerRecord, ContainerSpec, ContainerStateRecord, ContainerUser, SeccompSpec,
 };
 use super::state::ContainerState;
-use super::{log, remove};
+use super::{extras, image_mounts, log, own_volumes, remove};
 use crate::exec::Template;
 use crate::image::{HeldImage, ImageRecord};
 use crate::sandbox::spec::{NamespaceScope, SandboxRecord};
@@ -35,8 +35,17 @@ pub(crate) struct Made {
     pub(crate) pid: u32,
     pub(crate) user: Option<ContainerUser>,
     pub(crate) template: Option<Arc<Template>>,
-    /// Keeps the image until the container is seen to use it.
-    pub(crate) image: Option<HeldImage>,
+    /// Keeps its images until the container is seen to use them.
+    pub(crate) images: Vec<HeldImage>,
+}
+
+/// What a container is to be, and what of it only its sandbox's task could tell.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    pub(crate) spec: ContainerSpec,
+    /// The container whose PID namespace it is to be in, if that is neither its own nor its
+    /// sandbox's.
+    pub(crate) pid_of: Option<ContainerId>,
 }
 
 /// Refuses what needs no look at the machine or the image.
@@ -79,19 +88,16 @@ pub(crate) async fn create(
     sandbox: &Arc<SandboxRecord>,
     live: Option<&Live>,
     id: ContainerId,
-    spec: ContainerSpec,
+    wanted: Wanted,
 ) -> Result<Made, CreateError> {
-    let (record, image) = resolve(services, sandbox, id, spec).await?;
+    let (record, images) = resolve(services, sandbox, id, wanted).await?;
     let record = Arc::new(record);
     let step = |source| CreateError::Step {
         id: record.id.clone(),
         source: Box::new(source),
     };
     match record_and_make(services, sandbox, live, &record).await {
-        Ok(made) => Ok(Made {
-            image: Some(image),
-            ..made
-        }),
+        Ok(made) => Ok(Made { images, ..made }),
         Err(source) => {
             // What cannot be undone now stays in the ledger, and the next pass tries again.
             drop(remove::clean(services, sandbox, &record, live).await);
@@ -153,8 +159,9 @@ async fn resolve(
     services: &Services,
     sandbox: &SandboxRecord,
     id: ContainerId,
-    spec: ContainerSpec,
-) -> Result<(ContainerRecord, HeldImage), CreateError> {
+    wanted: Wanted,
+) -> Result<(ContainerRecord, Vec<HeldImage>), CreateError> {
+    let Wanted { spec, pid_of } = wanted;
     let name = spec.metadata.name.clone();
     let refused = |source| CreateError::Spec {
         name: name.clone(),
@@ -186,10 +193,15 @@ async fn resolve(
         Some(signal) => signal,
         None => image_stop_signal(image).map_err(&refused)?,
     };
+    let (image_mounts, mut images) = image_mounts::resolve(services, &spec).await?;
     let record = ContainerRecord {
         sandbox: sandbox.id.clone(),
         image: image.id.clone(),
         chain,
+        image_mounts,
+        own_volumes: own_volumes::of(&image.config.volumes, &spec.mounts),
+        extras: extras::find(services, &spec).await?,
+        pid_of,
         defaults: defaults(image),
         stop_signal,
         cgroup,
@@ -198,7 +210,8 @@ async fn resolve(
         id,
         spec,
     };
-    Ok((record, held))
+    images.push(held);
+    Ok((record, images))
 }
 
 fn image_stop_signal(image: &ImageRecord) -> Result<i32, SpecError> {
@@ -249,7 +262,7 @@ async fn prepare_only(
             pid: 0,
             user: None,
             template: None,
-            image: None,
+            images: Vec::new(),
         })
     })
     .await?

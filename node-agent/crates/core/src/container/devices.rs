@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use agent_oci::DevicePlan;
 
 use super::error::SpecError;
-use super::spec::{ContainerSpec, DeviceSpec};
+use super::spec::{ContainerRecord, DeviceSpec};
 
 /// Devices of the host's terminals: a container has its own.
 const OWN: [&str; 2] = ["/dev/ptmx", "/dev/console"];
@@ -15,7 +15,8 @@ const OWN: [&str; 2] = ["/dev/ptmx", "/dev/console"];
 const SKIPPED: [&str; 6] = ["pts", "shm", "mqueue", "fd", "hugepages", ".udev"];
 
 /// Returns the devices a container gets beside the default ones.
-pub(crate) fn find(spec: &ContainerSpec) -> Result<Vec<DevicePlan>, SpecError> {
+pub(crate) fn find(record: &ContainerRecord) -> Result<Vec<DevicePlan>, SpecError> {
+    let spec = &record.spec;
     let mut found = Vec::new();
     if spec.switches.privileged {
         walk(Path::new("/dev"), &mut found);
@@ -23,6 +24,9 @@ pub(crate) fn find(spec: &ContainerSpec) -> Result<Vec<DevicePlan>, SpecError> {
     }
     for device in &spec.devices {
         found.extend(one(device)?);
+    }
+    for device in &record.extras.devices {
+        found.push(device.plan()?);
     }
     Ok(found)
 }
@@ -35,9 +39,7 @@ fn one(device: &DeviceSpec) -> Result<Vec<DevicePlan>, SpecError> {
     };
     let metadata = std::fs::metadata(&device.host_path).map_err(failed)?;
     if !metadata.is_dir() {
-        let plan = plan(&metadata, device.container_path.clone(), &device.access)
-            .ok_or_else(|| failed(std::io::Error::from(std::io::ErrorKind::InvalidInput)))?;
-        return Ok(vec![plan]);
+        return Ok(vec![of(&metadata, device)?]);
     }
     let mut below = Vec::new();
     walk(&device.host_path, &mut below);
@@ -51,6 +53,23 @@ fn one(device: &DeviceSpec) -> Result<Vec<DevicePlan>, SpecError> {
         plan.access.clone_from(&device.access);
     }
     Ok(below)
+}
+
+/// Returns the device node at a path.
+pub(super) fn node(device: &DeviceSpec) -> Result<DevicePlan, SpecError> {
+    let metadata = std::fs::metadata(&device.host_path).map_err(|source| SpecError::Device {
+        path: device.host_path.clone(),
+        source,
+    })?;
+    of(&metadata, device)
+}
+
+fn of(metadata: &std::fs::Metadata, device: &DeviceSpec) -> Result<DevicePlan, SpecError> {
+    let found = plan(metadata, device.container_path.clone(), &device.access);
+    found.ok_or_else(|| SpecError::Device {
+        path: device.host_path.clone(),
+        source: std::io::ErrorKind::InvalidInput.into(),
+    })
 }
 
 /// Collects the devices below a directory; what vanishes meanwhile is left out.

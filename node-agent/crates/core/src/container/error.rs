@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use agent_shim_client::RequestError;
-use agent_types::{Classify, ContainerId, ErrorKind};
+use agent_types::{Classify, ContainerId, ErrorKind, ImageId, SandboxId};
 
 use super::state::InvalidTransition;
 use crate::image::EnsureError;
@@ -43,6 +43,38 @@ pub enum CreateError {
         name: String,
         /// Why.
         source: crate::image::ResolveError,
+    },
+    /// An image to be mounted is not here.
+    #[error("image to be mounted at {destination} in container {name:?} is not here")]
+    MountedImage {
+        /// The container's name.
+        name: String,
+        /// Where it would be mounted.
+        destination: String,
+        /// Why.
+        source: crate::image::ResolveError,
+    },
+    /// The container whose processes it is to see is not in its sandbox.
+    #[error(
+        "container {target:?}, whose PID namespace container {name:?} is to share, is not in sandbox {sandbox}"
+    )]
+    NoTarget {
+        /// The container's name.
+        name: String,
+        /// As the caller named the other one.
+        target: String,
+        /// The sandbox.
+        sandbox: SandboxId,
+    },
+    /// The container whose processes it is to see has none.
+    #[error(
+        "container {target}, whose PID namespace container {name:?} is to share, is not running"
+    )]
+    TargetNotRunning {
+        /// The container's name.
+        name: String,
+        /// The other one.
+        target: ContainerId,
     },
     /// The image's layers are not here, and could not be unpacked again.
     #[error("image of container {name:?} could not be unpacked")]
@@ -87,7 +119,9 @@ impl Classify for CreateError {
             Self::NoSandbox { .. } => ErrorKind::NotFound,
             Self::SandboxPhase { .. } => ErrorKind::FailedPrecondition,
             Self::NameTaken { .. } => ErrorKind::AlreadyExists,
-            Self::Image { source, .. } => source.kind(),
+            Self::Image { source, .. } | Self::MountedImage { source, .. } => source.kind(),
+            Self::NoTarget { .. } => ErrorKind::NotFound,
+            Self::TargetNotRunning { .. } => ErrorKind::FailedPrecondition,
             Self::Layers { source, .. } => source.kind(),
             Self::Spec { source, .. } => source.kind(),
             Self::Random { .. } => ErrorKind::Internal,
@@ -115,6 +149,9 @@ pub enum SpecError {
     /// A device rule is none.
     #[error(transparent)]
     DeviceRule(#[from] agent_cgroup::DeviceRuleError),
+    /// A device of the Container Device Interface is not to be had.
+    #[error(transparent)]
+    Cdi(#[from] agent_cdi::ResolveError),
     /// Privileged, in a sandbox that is not.
     #[error("a privileged container needs a privileged sandbox")]
     Privileged,
@@ -190,6 +227,14 @@ pub enum StepError {
     /// Layers of its image that a crash cost are not to be had.
     #[error(transparent)]
     Layers(Box<EnsureError>),
+    /// Layers of an image to be mounted are not there.
+    #[error("layers of image {image}, which is to be mounted, are not there")]
+    ImageLayers {
+        /// The image.
+        image: ImageId,
+        /// Which.
+        source: agent_snapshot::LookupError,
+    },
     /// Its seccomp filter was not compiled.
     #[error(transparent)]
     Seccomp(#[from] agent_seccomp::CompileError),
@@ -224,6 +269,7 @@ impl Classify for StepError {
             Self::CgroupDirectory(source) => source.kind(),
             Self::Snapshot(source) => source.kind(),
             Self::Layers(source) => source.kind(),
+            Self::ImageLayers { source, .. } => source.kind(),
             Self::Seccomp(source) => source.kind(),
             Self::Path { source, .. } => agent_types::error::kind_of_io(source),
             Self::Spec(source) => source.kind(),

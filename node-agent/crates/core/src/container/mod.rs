@@ -6,8 +6,12 @@
 pub(crate) mod create;
 mod devices;
 pub mod error;
+pub(crate) mod extras;
+mod image_mounts;
 pub(crate) mod log;
 pub mod logs;
+mod own_volumes;
+pub(crate) mod pid;
 pub(crate) mod plan;
 pub(crate) mod remove;
 mod request_error;

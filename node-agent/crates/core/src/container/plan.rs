@@ -8,7 +8,9 @@ use agent_oci::{
     Propagation,
 };
 
-use super::spec::{ContainerRecord, ContainerSpec, MountSource};
+use super::image_mounts;
+use super::pid::{self, PidNamespace};
+use super::spec::{ContainerRecord, MountSource};
 use crate::sandbox::files;
 use crate::sandbox::spec::{NamespaceScope, SandboxNetwork, SandboxRecord, SandboxSpec};
 
@@ -36,14 +38,8 @@ const fn scope(scope: NamespaceScope) -> Namespace {
     }
 }
 
-/// Returns whose PID namespace a container is in: its sandbox's choice, unless it wants its own.
-pub(crate) fn pid_scope(sandbox: &SandboxSpec, spec: &ContainerSpec) -> NamespaceScope {
-    match spec.pid {
-        Some(NamespaceScope::Container) => NamespaceScope::Container,
-        // The host's is its sandbox's to give, and was refused otherwise.
-        Some(NamespaceScope::Sandbox | NamespaceScope::Host) | None => sandbox.pid,
-    }
-}
+/// Where shared memory is, on the host and in containers.
+pub(super) const SHARED_MEMORY: &str = "/dev/shm";
 
 /// What only the machine can tell about a container.
 #[derive(Debug, Default)]
@@ -72,10 +68,10 @@ pub(crate) fn plan(
         image: record.defaults.clone(),
         entrypoint: spec.entrypoint.clone(),
         arguments: spec.arguments.clone(),
-        env: spec.env.clone(),
+        env: spec.env.iter().chain(&record.extras.env).cloned().collect(),
         working_directory: spec.working_directory.clone(),
         user: spec.user.clone(),
-        supplemental_groups: spec.supplemental_groups.clone(),
+        supplemental_groups: record.groups(),
         terminal: switches.terminal,
         terminal_size: spec.terminal_size,
         privileged: switches.privileged,
@@ -86,13 +82,18 @@ pub(crate) fn plan(
         // Unsaid is not inherited: the shim is spared by the OOM killer, its containers are not.
         oom_score_adj: Some(spec.oom_score_adj.unwrap_or_default()),
         namespaces: Namespaces {
-            pid: scope(pid_scope(&sandbox.spec, spec)),
+            pid: match pid::of(&sandbox.spec, record) {
+                PidNamespace::Own => Namespace::New,
+                // The shim holds both kinds.
+                PidNamespace::Sandbox | PidNamespace::Of(_) => Namespace::Sandbox,
+                PidNamespace::Host => Namespace::Host,
+            },
             ..namespaces(&sandbox.spec)
         },
         // The shim writes the sandbox's sysctls once, in the sandbox's namespaces.
         sysctls: BTreeMap::new(),
         readonly_root: switches.readonly_root,
-        mounts: mounts(record, directory),
+        mounts: mounts(sandbox, record, directory),
         shm_size: Some(sandbox.spec.shm_size).filter(|size| *size > 0),
         masked_paths: spec.masked_paths.clone(),
         readonly_paths: spec.readonly_paths.clone(),
@@ -104,11 +105,11 @@ pub(crate) fn plan(
     }
 }
 
-fn mounts(record: &ContainerRecord, directory: &Path) -> Vec<MountPlan> {
+fn mounts(sandbox: &SandboxRecord, record: &ContainerRecord, directory: &Path) -> Vec<MountPlan> {
     let spec = &record.spec;
     let taken = |destination: &str| {
-        spec.mounts
-            .iter()
+        record
+            .mounts()
             .any(|mount| mount.destination.trim_end_matches('/') == destination)
     };
     let mut mounts: Vec<MountPlan> = files::NAMES
@@ -120,21 +121,42 @@ fn mounts(record: &ContainerRecord, directory: &Path) -> Vec<MountPlan> {
             readonly: spec.switches.readonly_root,
             recursive_readonly: false,
             propagation: Propagation::Private,
+            options: Vec::new(),
         })
         .collect();
-    mounts.extend(spec.mounts.iter().map(|mount| MountPlan {
-        destination: mount.destination.clone(),
-        source: match &mount.source {
-            MountSource::Bind { path, .. } => PlanSource::Bind(path.to_string_lossy().into_owned()),
-            MountSource::Tmpfs { size, mode } => PlanSource::Tmpfs {
-                size: *size,
-                mode: *mode,
-                options: Vec::new(),
+    if sandbox.spec.ipc == NamespaceScope::Host && !taken(SHARED_MEMORY) {
+        mounts.push(MountPlan {
+            destination: SHARED_MEMORY.to_owned(),
+            source: PlanSource::Bind(SHARED_MEMORY.to_owned()),
+            readonly: false,
+            recursive_readonly: false,
+            propagation: Propagation::Private,
+            options: Vec::new(),
+        });
+    }
+    mounts.extend(record.mounts().map(|mount| {
+        MountPlan {
+            destination: mount.destination.clone(),
+            source: match &mount.source {
+                MountSource::Bind { path, .. } => {
+                    PlanSource::Bind(path.to_string_lossy().into_owned())
+                }
+                MountSource::Tmpfs { size, mode } => PlanSource::Tmpfs {
+                    size: *size,
+                    mode: *mode,
+                },
+                MountSource::Image { .. } => PlanSource::Image(image_mounts::source(
+                    record
+                        .image_mounts
+                        .get(&mount.destination)
+                        .map(|mount| &mount.image),
+                )),
             },
-        },
-        readonly: mount.readonly,
-        recursive_readonly: mount.recursive_readonly,
-        propagation: mount.propagation,
+            readonly: mount.readonly,
+            recursive_readonly: mount.recursive_readonly,
+            propagation: mount.propagation,
+            options: mount.options.clone(),
+        }
     }));
     mounts
 }

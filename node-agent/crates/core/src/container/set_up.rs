@@ -5,19 +5,20 @@ use std::sync::Arc;
 use agent_cgroup::DeviceRules;
 use agent_seccomp::{Bpf, Capabilities, Profile};
 use agent_shim_client::{
-    CgroupDirectories, ContainerPid, ContainerStdio, CreateContainer, Log, Root, Rotation, Stdin,
-    TerminalSize, User, VolumeMount,
+    CgroupDirectories, ContainerPid, ContainerStdio, CreateContainer, ImageMount, Log, Root,
+    Rotation, Stdin, TerminalSize, User, VolumeMount,
 };
 use agent_types::{Owner, SnapshotKey};
 
 use super::create::{Made, log_directory};
 use super::error::{SpecError, StepError};
-use super::plan::{Found, pid_scope, plan};
+use super::pid::{self, PidNamespace};
+use super::plan::{Found, plan};
 use super::spec::{ContainerRecord, ContainerSpec, ContainerUser, SeccompSpec};
-use super::{devices, log, volumes};
+use super::{devices, image_mounts, log, volumes};
 use crate::exec::Template;
 use crate::sandbox::Live;
-use crate::sandbox::spec::{NamespaceScope, SandboxRecord};
+use crate::sandbox::spec::SandboxRecord;
 use crate::services::{Services, blocking};
 
 /// Makes cgroup, writable layer, log and specification, and has the shim set the process up.
@@ -27,21 +28,11 @@ pub(crate) async fn set_up(
     live: &Live,
     record: &Arc<ContainerRecord>,
 ) -> Result<Made, StepError> {
-    unpack_again(services, record).await?;
+    image_mounts::unpack_again(services, record).await?;
     let planned = Planned::find(services, sandbox, record).await?;
     let _admitted = services.starts.acquire().await;
     let request = planned.make(services, sandbox, record).await?;
     request.set_up(live, record).await
-}
-
-/// Makes layers whole that a power cut has cost since the container was created.
-async fn unpack_again(services: &Services, record: &ContainerRecord) -> Result<(), StepError> {
-    let is_there = |chain| services.snapshots.contains(chain);
-    if !record.chain.as_ref().is_none_or(is_there) {
-        let unpacked = services.images.ensure_unpacked(&record.image).await;
-        unpacked.map_err(|source| StepError::Layers(Box::new(source)))?;
-    }
-    Ok(())
 }
 
 /// All that can be known of a container before anything of it is made.
@@ -50,6 +41,7 @@ pub(super) struct Planned {
     built: agent_oci::Built,
     spec: Vec<u8>,
     mounts: Vec<VolumeMount>,
+    images: Vec<ImageMount>,
     log: Option<Log>,
     seccomp: Vec<u8>,
     rules: DeviceRules,
@@ -79,7 +71,8 @@ impl Planned {
         record: &ContainerRecord,
     ) -> Result<Self, StepError> {
         let spec = &record.spec;
-        let mounts = volumes::take(record)?;
+        let mounts = volumes::take(sandbox, record)?;
+        let images = image_mounts::of(services, record)?;
         let built = build(services, sandbox, record)?;
         let log = match spec.log.path.as_str() {
             "" => None,
@@ -101,6 +94,7 @@ impl Planned {
             rules: device_rules(&built)?,
             seccomp: seccomp.map(|bpf| bpf.to_vec()).unwrap_or_default(),
             mounts,
+            images,
             log,
             built,
         })
@@ -145,18 +139,21 @@ impl Planned {
             },
             user: User {
                 text: self.built.user.clone(),
-                supplemental_groups: spec.supplemental_groups.clone(),
+                supplemental_groups: record.groups(),
                 group_names: spec.group_names.clone(),
                 strict_groups: spec.switches.strict_groups,
             },
             seccomp: self.seccomp,
             mounts: self.mounts,
+            images: self.images,
+            own_volumes: record.own_volumes.clone(),
             log: self.log,
             stdio: stdio(spec),
-            pid: match pid_scope(&sandbox.spec, spec) {
-                NamespaceScope::Container => ContainerPid::Own,
-                NamespaceScope::Sandbox => ContainerPid::Sandbox,
-                NamespaceScope::Host => ContainerPid::Host,
+            pid: match pid::of(&sandbox.spec, record) {
+                PidNamespace::Own => ContainerPid::Own,
+                PidNamespace::Sandbox => ContainerPid::Sandbox,
+                PidNamespace::Host => ContainerPid::Host,
+                PidNamespace::Of(container) => ContainerPid::Target(container),
             },
             cgroup: CgroupDirectories {
                 version: services.cgroups.version().number(),
@@ -166,7 +163,7 @@ impl Planned {
         Ok(Request {
             create,
             cgroup,
-            template: Template::new(&self.built, spec),
+            template: Template::new(&self.built, record),
         })
     }
 }
@@ -191,7 +188,7 @@ impl Request {
                 groups: created.groups,
             }),
             template: Some(Arc::new(self.template)),
-            image: None,
+            images: Vec::new(),
         })
     }
 }
@@ -216,7 +213,7 @@ pub(super) fn build(
     record: &ContainerRecord,
 ) -> Result<agent_oci::Built, SpecError> {
     let found = Found {
-        devices: devices::find(&record.spec)?,
+        devices: devices::find(record)?,
         last_capability: services.last_capability,
         masked_paths: services.masked_paths.clone(),
     };
@@ -231,7 +228,7 @@ pub(crate) fn template(
     record: &ContainerRecord,
 ) -> Result<Template, SpecError> {
     let built = build(services, sandbox, record)?;
-    Ok(Template::new(&built, &record.spec))
+    Ok(Template::new(&built, record))
 }
 
 /// Returns the cgroup's device rules, as the specification lists them.

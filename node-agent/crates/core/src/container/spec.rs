@@ -11,6 +11,7 @@ use agent_store::Record;
 use agent_types::{ContainerId, ImageId, SandboxId};
 use serde::{Deserialize, Serialize};
 
+use super::extras::Extras;
 use super::state::ContainerState;
 use crate::sandbox::spec::NamespaceScope;
 use crate::time::Timestamp;
@@ -41,6 +42,15 @@ pub enum MountSource {
         /// Mode of its root.
         mode: Option<u32>,
     },
+    /// The content of an image; it cannot be written.
+    Image {
+        /// The image as the caller named it.
+        reference: String,
+        /// The reference a user wrote, where the caller resolved it before.
+        user_reference: String,
+        /// File or directory in the image; empty: its root.
+        sub_path: String,
+    },
 }
 
 /// A mount of the caller's.
@@ -56,6 +66,9 @@ pub struct MountSpec {
     pub recursive_readonly: bool,
     /// How mounts made later travel.
     pub propagation: Propagation,
+    /// Further options of the mount, such as `noexec`.
+    #[serde(default)]
+    pub options: Vec<String>,
 }
 
 /// A device of the host's.
@@ -147,6 +160,9 @@ pub struct ContainerSpec {
     pub mounts: Vec<MountSpec>,
     /// Devices.
     pub devices: Vec<DeviceSpec>,
+    /// Devices by the names of the Container Device Interface.
+    #[serde(default)]
+    pub cdi_devices: Vec<String>,
     /// The caller's labels.
     pub labels: BTreeMap<String, String>,
     /// The caller's annotations; never read for control.
@@ -172,6 +188,9 @@ pub struct ContainerSpec {
     /// Whose PID namespace it is in; `None`, or the sandbox's: as the sandbox says.
     #[serde(default)]
     pub pid: Option<NamespaceScope>,
+    /// The container of the same sandbox whose PID namespace it is in, as the caller named it.
+    #[serde(default)]
+    pub pid_target: Option<String>,
     /// Ports the caller says it listens on; shown, not published.
     pub exposed_ports: Vec<String>,
     /// Signal that asks it to end; `None`: the image's, else SIGTERM.
@@ -196,6 +215,18 @@ pub struct ContainerRecord {
     pub image: ImageId,
     /// The top of its layers.
     pub chain: Option<ChainId>,
+    /// Images whose content it sees beside its own, by destination.
+    #[serde(default)]
+    pub image_mounts: BTreeMap<String, MountedImage>,
+    /// Directories that its image wants to be volumes.
+    #[serde(default)]
+    pub own_volumes: Vec<String>,
+    /// What its devices bring along.
+    #[serde(default)]
+    pub extras: Extras,
+    /// The container whose PID namespace it is in, where that is neither its own nor its sandbox's.
+    #[serde(default)]
+    pub pid_of: Option<ContainerId>,
     /// What the image says; the image itself may be gone.
     pub defaults: ImageDefaults,
     /// Signal that asks it to end.
@@ -206,6 +237,37 @@ pub struct ContainerRecord {
     pub log_path: Option<PathBuf>,
     /// When it was created.
     pub created_at: Timestamp,
+}
+
+impl ContainerRecord {
+    /// Returns the mounts it asks for, and those that its devices bring along.
+    pub(crate) fn mounts(&self) -> impl Iterator<Item = &MountSpec> {
+        self.spec.mounts.iter().chain(&self.extras.mounts)
+    }
+
+    /// Returns the groups it asks for, and those that its devices bring along.
+    pub(crate) fn groups(&self) -> Vec<u32> {
+        let all = self.spec.supplemental_groups.iter();
+        all.chain(&self.extras.groups).copied().collect()
+    }
+
+    /// Says whether it was made from an image, or sees its content.
+    pub(crate) fn uses(&self, image: &ImageId) -> bool {
+        self.image == *image
+            || self
+                .image_mounts
+                .values()
+                .any(|mount| mount.image == *image)
+    }
+}
+
+/// An image mounted in a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountedImage {
+    /// The image.
+    pub image: ImageId,
+    /// The top of its layers.
+    pub chain: Option<ChainId>,
 }
 
 impl Record for ContainerRecord {

@@ -7,15 +7,24 @@ use agent_shim_client::VolumeMount;
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 
 use super::error::SpecError;
+use super::plan::SHARED_MEMORY;
 use super::spec::{ContainerRecord, MountSource};
+use crate::sandbox::spec::{NamespaceScope, SandboxRecord};
 
 /// Where the kernel lists the mounts of this process's namespace (proc(5)).
 const MOUNTS: &str = "/proc/self/mountinfo";
 
 /// Takes a detached copy of each bind source, in the host's mount namespace.
-pub(super) fn take(record: &ContainerRecord) -> Result<Vec<VolumeMount>, SpecError> {
+pub(super) fn take(
+    sandbox: &SandboxRecord,
+    record: &ContainerRecord,
+) -> Result<Vec<VolumeMount>, SpecError> {
     let mut taken = Vec::new();
-    for mount in &record.spec.mounts {
+    if sandbox.spec.ipc == NamespaceScope::Host {
+        // A mount of the caller's at the same place comes later, and is the one that is used.
+        taken.push(copy(Path::new(SHARED_MEMORY), SHARED_MEMORY)?);
+    }
+    for mount in record.mounts() {
         let MountSource::Bind { path, create } = &mount.source else {
             continue;
         };
@@ -29,14 +38,20 @@ pub(super) fn take(record: &ContainerRecord) -> Result<Vec<VolumeMount>, SpecErr
         if mount.propagation == Propagation::Bidirectional && !is_shared(path).map_err(failed)? {
             return Err(SpecError::NotShared { path: path.clone() });
         }
-        let copy =
-            agent_sys::mount::copy_of_path(path, agent_sys::mount::Depth::Tree).map_err(failed)?;
-        taken.push(VolumeMount {
-            destination: mount.destination.clone(),
-            mount: copy,
-        });
+        taken.push(copy(path, &mount.destination)?);
     }
     Ok(taken)
+}
+
+fn copy(path: &Path, destination: &str) -> Result<VolumeMount, SpecError> {
+    let copied = agent_sys::mount::copy_of_path(path, agent_sys::mount::Depth::Tree);
+    Ok(VolumeMount {
+        destination: agent_oci::clean_destination(destination)?,
+        mount: copied.map_err(|source| SpecError::MountSource {
+            path: path.to_owned(),
+            source,
+        })?,
+    })
 }
 
 /// Returns whether the mount that holds `path` passes mounts on: a container's mounts could not

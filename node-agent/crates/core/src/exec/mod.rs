@@ -16,7 +16,7 @@ use agent_types::{ContainerId, ExecId};
 pub use error::ExecError;
 
 use crate::container::set_up::filter;
-use crate::container::spec::{ContainerRecord, ContainerSpec};
+use crate::container::spec::ContainerRecord;
 use crate::sandbox::Live;
 use crate::services::Services;
 
@@ -31,11 +31,12 @@ pub struct Template {
 }
 
 impl Template {
-    pub(crate) fn new(built: &agent_oci::Built, spec: &ContainerSpec) -> Self {
+    pub(crate) fn new(built: &agent_oci::Built, record: &ContainerRecord) -> Self {
+        let spec = &record.spec;
         Self {
             process: built.spec.process().clone().unwrap_or_default(),
             user: built.user.clone(),
-            supplemental_groups: spec.supplemental_groups.clone(),
+            supplemental_groups: record.groups(),
             group_names: spec.group_names.clone(),
             strict_groups: spec.switches.strict_groups,
         }

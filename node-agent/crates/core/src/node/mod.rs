@@ -89,7 +89,7 @@ impl Node {
         }
     }
 
-    /// Returns whether a container, of whatever owner, was made from an image.
+    /// Returns whether a container, of whatever owner, was made from an image or has it mounted.
     #[must_use]
     pub fn image_in_use(&self, image: &ImageId) -> bool {
         self.index.sandboxes(None).iter().any(|handle| {
@@ -97,7 +97,7 @@ impl Node {
                 .view()
                 .containers
                 .iter()
-                .any(|container| container.record.image == *image)
+                .any(|container| container.record.uses(image))
         })
     }
 }

@@ -1,6 +1,7 @@
 //! What is mounted where: the default table, a request's mounts, and their order.
 
 mod defaults;
+mod requested;
 
 use std::cmp::Reverse;
 
@@ -36,9 +37,9 @@ pub enum MountSource {
         size: Option<u64>,
         /// Permission bits of its root.
         mode: Option<u32>,
-        /// Further options of tmpfs.
-        options: Vec<String>,
     },
+    /// The content of an image, under a name that shows which; whoever makes the container has it.
+    Image(String),
 }
 
 /// One mount of a request.
@@ -54,6 +55,9 @@ pub struct MountPlan {
     pub recursive_readonly: bool,
     /// How later mounts travel.
     pub propagation: Propagation,
+    /// Further options: attributes of a mount, and for new memory what tmpfs knows.
+    #[serde(default)]
+    pub options: Vec<String>,
 }
 
 /// Returns every mount of the container, those with short destinations first.
@@ -64,7 +68,7 @@ pub(crate) fn to_spec(plan: &ContainerPlan) -> Result<Vec<Mount>, PlanError> {
         check_proc(&destination, &mount.source)?;
         // Of two at one place, the later is the one that would be seen.
         requested.retain(|(there, _)| *there != destination);
-        let spec = requested_mount(mount, &destination)?;
+        let spec = requested::to_spec(mount, &destination)?;
         requested.push((destination, spec));
     }
     let mut mounts: Vec<(String, Mount)> = defaults::mounts(plan)
@@ -109,72 +113,6 @@ fn check_proc(destination: &str, source: &MountSource) -> Result<(), PlanError> 
     })
 }
 
-fn requested_mount(mount: &MountPlan, destination: &str) -> Result<Mount, PlanError> {
-    match &mount.source {
-        MountSource::Bind(source) => {
-            let source = clean("mount source", source)?;
-            let mut options = vec!["rbind", if mount.readonly { "ro" } else { "rw" }];
-            if mount.recursive_readonly {
-                options.push("rro");
-            }
-            options.push(match mount.propagation {
-                Propagation::Private => "rprivate",
-                Propagation::HostToContainer => "rslave",
-                Propagation::Bidirectional => "rshared",
-            });
-            let options = options.into_iter().map(str::to_owned).collect();
-            Ok(defaults::mount(destination, "bind", &source, options))
-        }
-        MountSource::Tmpfs {
-            size,
-            mode,
-            options,
-        } => {
-            let mut all = vec!["nosuid".to_owned(), "nodev".to_owned()];
-            if !options.iter().any(|option| option == "exec") {
-                all.push("noexec".to_owned());
-            }
-            for option in options {
-                check_tmpfs_option(option, destination)?;
-            }
-            // A later option overrides an earlier one.
-            all.extend(options.iter().cloned());
-            all.extend(size.map(|size| format!("size={size}")));
-            all.extend(mode.map(|mode| format!("mode={mode:o}")));
-            if mount.readonly {
-                all.push("ro".to_owned());
-            }
-            Ok(defaults::mount(destination, "tmpfs", "tmpfs", all))
-        }
-    }
-}
-
-/// Lets single options of tmpfs pass, none that could be read as two.
-fn check_tmpfs_option(option: &str, destination: &str) -> Result<(), PlanError> {
-    const FLAGS: [&str; 13] = [
-        "ro", "rw", "exec", "noexec", "suid", "nosuid", "dev", "nodev", "atime", "noatime",
-        "relatime", "sync", "dirsync",
-    ];
-    const VALUES: [&str; 6] = ["size", "mode", "uid", "gid", "nr_inodes", "nr_blocks"];
-    let plain = |value: &str| {
-        !value.is_empty()
-            && value
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'%')
-    };
-    let known = match option.split_once('=') {
-        Some((name, value)) => VALUES.contains(&name) && plain(value),
-        None => FLAGS.contains(&option),
-    };
-    if known {
-        return Ok(());
-    }
-    Err(PlanError::MountOption {
-        destination: destination.to_owned(),
-        option: shown(option),
-    })
-}
-
 /// Cleans a list of paths. The deepest come first: what lies below a hidden directory could not be
 /// found any more.
 pub(crate) fn clean_paths(field: &'static str, paths: &[String]) -> Result<Vec<String>, PlanError> {
@@ -208,6 +146,7 @@ mod tests {
             readonly: true,
             recursive_readonly: false,
             propagation: Propagation::HostToContainer,
+            options: Vec::new(),
         }
     }
 
@@ -264,6 +203,52 @@ mod tests {
     }
 
     #[test]
+    fn further_options_are_attributes_and_come_last() {
+        let options = |source: MountSource, options: &[&str]| {
+            let plan = ContainerPlan {
+                mounts: vec![MountPlan {
+                    source,
+                    options: options.iter().map(ToString::to_string).collect(),
+                    ..bind("/x")
+                }],
+                ..ContainerPlan::default()
+            };
+            let mounts = to_spec(&plan)?;
+            let there = |m: &&Mount| m.destination().ends_with("x");
+            Ok::<_, PlanError>(
+                mounts
+                    .iter()
+                    .find(there)
+                    .unwrap()
+                    .options()
+                    .clone()
+                    .unwrap(),
+            )
+        };
+        let bound = || MountSource::Bind("/srv".into());
+        let image = || MountSource::Image("sha256:1".into());
+        let all = options(bound(), &["noexec", "nosymfollow"]).unwrap();
+        assert_eq!(all, ["rbind", "ro", "rslave", "noexec", "nosymfollow"]);
+        for bad in [
+            "rw",
+            "rbind",
+            "rshared",
+            "uid=0",
+            "remount",
+            "",
+            "noexec,dev",
+        ] {
+            assert!(options(bound(), &[bad]).is_err(), "{bad:?}");
+        }
+        assert!(
+            options(image(), &["noatime"])
+                .unwrap()
+                .contains(&"noexec".to_owned())
+        );
+        assert!(options(image(), &["exec"]).is_err());
+    }
+
+    #[test]
     fn hostile_04_nothing_is_mounted_over_proc() {
         for bad in [
             "/proc",
@@ -292,11 +277,11 @@ mod tests {
             let source = MountSource::Tmpfs {
                 size: Some(1024),
                 mode: Some(0o1777),
-                options: options.iter().map(ToString::to_string).collect(),
             };
             let plan = ContainerPlan {
                 mounts: vec![MountPlan {
                     source,
+                    options: options.iter().map(ToString::to_string).collect(),
                     ..bind("/t")
                 }],
                 ..ContainerPlan::default()

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use agent_sys::process::{join_new_session_keyring, leave, reset_signals, set_hostname_and_domain};
 use agent_sys::procfs::Procfs;
 use oci_spec::runtime::{Hooks, Linux, LinuxNamespace, LinuxNamespaceType, Process, Spec};
-use rustix::fs::Mode;
+use rustix::fs::{Mode, OFlags};
 use rustix::mount::MountAttrFlags;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior, umask};
 use rustix::thread::{
@@ -16,18 +16,19 @@ use agent_sys::mount::{self, Change, Depth};
 
 use super::cgroup::{self, Hierarchies};
 use super::credentials::Credentials;
-use super::in_root::InRoot;
+use super::in_root::{InRoot, is_procfs};
 use super::launch::{Launch, Wait, place_streams};
 use super::mount_options::propagation;
 use super::process::{self, Missing};
 use super::program::Program;
 use super::root::copy_of_error;
-use super::{Step, devices, masks, mounts, passwd, root, terminal};
+use super::{Step, devices, images, masks, mounts, own_volumes, passwd, root, terminal};
 use crate::channel::ChildEnd;
 use crate::failure::Failure;
 use crate::maker::Birth;
 use crate::request::{CreateRequest, Namespaces, PidMode, Root, Stdio};
 use crate::shared_mount::Copies;
+use crate::visit;
 
 /// Runs the child's side to its end.
 pub(crate) fn run(request: CreateRequest<'_>, copies: Copies, end: ChildEnd) -> ! {
@@ -60,6 +61,10 @@ fn prepare<'a>(request: &'a CreateRequest<'_>, copies: Copies) -> Step<Launch<'a
     own_namespaces(&spec, &request.namespaces)?;
     process::set_oom_score(&procfs, process)?;
     process::set_labels(&procfs, process)?;
+    let copies = Copies {
+        proc: copies.proc.or(target_proc(&request.namespaces.pid)?),
+        ..copies
+    };
     let root = build(&spec, request, copies, &procfs, hierarchies)?;
     let in_root = InRoot(root.as_fd());
     let user = passwd::resolve(in_root, &request.user, process.user())?;
@@ -69,11 +74,39 @@ fn prepare<'a>(request: &'a CreateRequest<'_>, copies: Copies) -> Step<Launch<'a
         terminal::attach_console(in_root, terminal.slave.as_fd())?;
     }
     seal_root(&root, &spec, &request.root)?;
-    if let PidMode::Join(reaper) = request.namespaces.pid {
-        move_into_thread_name_spaces(reaper.pidfd.as_fd(), ThreadNameSpaceType::PROCESS_ID)
-            .map_err(|error| Failure::io("join", "the sandbox's PID namespace", error))?;
-    }
+    join_pid(&request.namespaces.pid)?;
     finish(process, request, user, terminal)
+}
+
+/// Sees to it that the process's children are born in the PID namespace that it is to share.
+fn join_pid(pid: &PidMode<'_>) -> Step<()> {
+    match pid {
+        PidMode::New | PidMode::Host => Ok(()),
+        PidMode::Join(reaper) => {
+            move_into_thread_name_spaces(reaper.pidfd.as_fd(), ThreadNameSpaceType::PROCESS_ID)
+                .map_err(|error| Failure::io("join", "the sandbox's PID namespace", error))
+        }
+        PidMode::Target(container) => visit::join(*container, ThreadNameSpaceType::PROCESS_ID),
+    }
+}
+
+/// Returns a procfs of another container's PID namespace: the one that this container sees.
+fn target_proc(pid: &PidMode<'_>) -> Step<Option<OwnedFd>> {
+    let PidMode::Target(container) = pid else {
+        return Ok(None);
+    };
+    let copied = visit::in_mounts_of(*container, || {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let proc = rustix::fs::open("/proc", flags, Mode::empty())?;
+        if is_procfs(proc.as_fd())? {
+            mount::copy_of(proc.as_fd(), Depth::One)
+        } else {
+            Err(rustix::io::Errno::NODEV.into())
+        }
+    })?;
+    copied
+        .map(Some)
+        .map_err(|error| Failure::io("copy", "the other container's procfs", error))
 }
 
 /// Refuses what would be dangerous to leave out silently.
@@ -191,12 +224,16 @@ fn build(
     root::make_all_private()?;
     let root = root::mount_root(&request.root, &mounts::destinations(entries))?;
     let in_root = InRoot(root.as_fd());
+    let read_only = spec.root().as_ref().and_then(|root| root.readonly()) == Some(true);
+    own_volumes::make(in_root, request.own_volumes, read_only)?;
+    let images = images::mount(&request.root, request.images)?;
     let mut sources = mounts::Sources {
         volumes: request.mounts,
+        images,
         shm: copies.shm,
         proc: copies.proc,
         own_proc: procfs,
-        own_proc_fits: !matches!(request.namespaces.pid, PidMode::Join(_)),
+        own_proc_fits: matches!(request.namespaces.pid, PidMode::New | PidMode::Host),
         hierarchies,
     };
     for entry in entries {
@@ -266,7 +303,7 @@ fn finish<'a>(
         limits,
         umask: Mode::from_raw_mode(process.user().umask().unwrap_or(0o022) & 0o777),
         birth: match request.namespaces.pid {
-            PidMode::Join(_) => Birth::Sibling,
+            PidMode::Join(_) | PidMode::Target(_) => Birth::Sibling,
             PidMode::New | PidMode::Host => Birth::Direct,
         },
         wait: Wait::ForRelease,

@@ -37,6 +37,8 @@ const BELOW_PROC: [&str; 9] = [
 pub(super) struct Sources<'a> {
     /// Volumes by destination.
     pub(super) volumes: &'a [VolumeMount<'a>],
+    /// Contents of images, by destination.
+    pub(super) images: Vec<(&'a str, OwnedFd)>,
     /// A copy of the sandbox's /dev/shm.
     pub(super) shm: Option<OwnedFd>,
     /// A procfs of the container's PID namespace, where it was made by somebody else.
@@ -100,6 +102,14 @@ pub(super) fn attach(root: InRoot<'_>, entry: &Mount, sources: &mut Sources<'_>)
             .mount
             .try_clone_to_owned()
             .map_err(|error| what.failed(error))?;
+        return what.place_bind(mount);
+    }
+    let image = sources
+        .images
+        .iter()
+        .position(|(image, _)| Path::new(image) == entry.destination());
+    if let Some(position) = image {
+        let (_, mount) = sources.images.swap_remove(position);
         return what.place_bind(mount);
     }
     if destination == Path::new("/dev/shm")

@@ -72,15 +72,23 @@ fn open_directory(path: &Path) -> Step<OwnedFd> {
         .map_err(|error| Failure::io("open", path.display().to_string(), error))
 }
 
-fn unmount_base(base: &Path) -> Step<()> {
+/// Takes the topmost mount off the layers' base.
+pub(super) fn unmount_base(base: &Path) -> Step<()> {
     rustix::mount::unmount(base, UnmountFlags::DETACH)
         .map_err(|error| Failure::io("unmount", base.display().to_string(), error))
 }
 
 type Writable = (PathBuf, PathBuf);
 
+/// Attaches a mount over the layers' base, where this mount namespace alone sees it.
+pub(super) fn attach_on_base(mount: BorrowedFd<'_>, base: &Path) -> Step<()> {
+    let target = open_directory(base)?;
+    mount::attach(mount, target.as_fd())
+        .map_err(|error| Failure::io("attach", "a mount on the layers' base", error))
+}
+
 /// Joins the layers into a detached mount; the current directory is their base.
-fn join(root: &Root<'_>, writable: Option<&Writable>) -> Step<OwnedFd> {
+pub(super) fn join(root: &Root<'_>, writable: Option<&Writable>) -> Step<OwnedFd> {
     if let ([only], None) = (root.lower, writable) {
         // An overlay needs two layers at least.
         return single(only).map_err(|error| Failure::io("mount layer", only, error));

@@ -7,8 +7,9 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use agent_runtime::{
-    CgroupAttach, CreateError, CreateRequest, Created, Durability, GroupFile, MountApi, Namespaces,
-    Onlookers, PidMode, Reaper, Root, SharedMount, StartError, Stdio, UserRequest, VolumeMount,
+    CgroupAttach, CreateError, CreateRequest, Created, Durability, GroupFile, ImageMount, MountApi,
+    Namespaces, Onlookers, PidMode, Reaper, Root, SharedMount, StartError, Stdio, UserRequest,
+    VolumeMount,
 };
 
 use crate::spec::spec;
@@ -154,6 +155,8 @@ pub(crate) struct Container<'a> {
     pub(crate) uts: Option<BorrowedFd<'a>>,
     pub(crate) shm: Option<&'a SharedMount>,
     pub(crate) volumes: Vec<VolumeMount<'a>>,
+    pub(crate) images: Vec<ImageMount<'a>>,
+    pub(crate) own_volumes: Vec<String>,
     pub(crate) terminal: bool,
     pub(crate) lower: Vec<String>,
     pub(crate) writable: bool,
@@ -199,6 +202,8 @@ impl<'a> Container<'a> {
             uts: None,
             shm: None,
             volumes: Vec::new(),
+            images: Vec::new(),
+            own_volumes: Vec::new(),
             terminal: false,
             lower: fixture.lower.clone(),
             writable: true,
@@ -269,6 +274,8 @@ impl<'a> Container<'a> {
             },
             seccomp: &self.seccomp,
             mounts: &self.volumes,
+            images: &self.images,
+            own_volumes: &self.own_volumes,
             stdio,
         })?;
         Ok((created, stdout.into(), stderr.into()))

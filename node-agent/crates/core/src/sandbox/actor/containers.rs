@@ -1,4 +1,4 @@
-//! The containers of a sandbox: created, stopped, removed. Starting is in [`super::start`].
+//! The containers of a sandbox: stopped, removed. Creating is in [`super::create`], starting in [`super::start`].
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,11 +10,9 @@ use tokio::sync::oneshot;
 
 use super::Actor;
 use super::message::{Done, Message, Removal, Reply};
-use super::slot::{Adopted, Busy, Creating, Slot, Stopping, answer};
-use crate::container::create::{self, Made};
-use crate::container::spec::ContainerSpec;
+use super::slot::{Adopted, Busy, Slot, Stopping, answer};
 use crate::container::state::{ContainerEvent, ContainerState, Exit, ExitReason};
-use crate::container::{AttachError, CreateError, RemoveError, StopError, remove};
+use crate::container::{AttachError, RemoveError, StopError, remove};
 use crate::event::{Action, Subject};
 use crate::sandbox::error::EndError;
 use crate::sandbox::state::SandboxPhase;
@@ -30,102 +28,11 @@ impl Actor {
         }
     }
 
-    fn insert(&mut self, adopted: Adopted) {
+    pub(super) fn insert(&mut self, adopted: Adopted) {
         let id = adopted.record.id.clone();
         self.index.add_container(&id, &self.record.id);
         self.order.push(id.clone());
         self.slots.insert(id, Slot::new(adopted));
-    }
-
-    pub(super) fn create_container(
-        &mut self,
-        id: ContainerId,
-        spec: ContainerSpec,
-        reply: Reply<ContainerId, CreateError>,
-    ) {
-        let may = match self.phase {
-            SandboxPhase::Ready => true,
-            SandboxPhase::NotReady => self.is_local(),
-            SandboxPhase::Creating | SandboxPhase::Stopping | SandboxPhase::Removing => false,
-        };
-        if !may {
-            let error = CreateError::SandboxPhase {
-                sandbox: self.record.id.to_string(),
-                phase: self.phase.as_str(),
-            };
-            drop(reply.send(Err(Arc::new(error))));
-            return;
-        }
-        if let Some((holder, same)) = self.holder(&spec) {
-            let answer = if same {
-                Ok(holder)
-            } else {
-                Err(Arc::new(CreateError::NameTaken {
-                    name: spec.metadata.name,
-                    holder,
-                }))
-            };
-            drop(reply.send(answer));
-            return;
-        }
-        let in_flight = self
-            .creating
-            .iter_mut()
-            .find(|creating| creating.spec.metadata == spec.metadata);
-        if let Some(creating) = in_flight {
-            if creating.spec == spec {
-                creating.waiters.push(reply);
-            } else {
-                let error = CreateError::NameTaken {
-                    name: spec.metadata.name,
-                    holder: creating.id.clone(),
-                };
-                drop(reply.send(Err(Arc::new(error))));
-            }
-            return;
-        }
-        self.creating.push(Creating {
-            id: id.clone(),
-            spec: spec.clone(),
-            waiters: vec![reply],
-        });
-        let (services, sandbox) = (Arc::clone(&self.services), Arc::clone(&self.record));
-        let live = self.live.clone();
-        self.spawn(async move {
-            let result =
-                create::create(&services, &sandbox, live.as_deref(), id.clone(), spec).await;
-            Done::Created(id, result)
-        });
-    }
-
-    /// Returns who has the name, and whether it was made by an equal request.
-    fn holder(&self, spec: &ContainerSpec) -> Option<(ContainerId, bool)> {
-        self.slots
-            .values()
-            .find(|slot| slot.record.spec.metadata == spec.metadata)
-            .map(|slot| (slot.record.id.clone(), slot.record.spec == *spec))
-    }
-
-    pub(super) fn created(&mut self, id: &ContainerId, result: Result<Made, CreateError>) {
-        let Some(position) = self.creating.iter().position(|one| one.id == *id) else {
-            return;
-        };
-        let mut creating = self.creating.swap_remove(position);
-        match result {
-            Ok(mut made) => {
-                let image = made.image.take();
-                self.insert(made.into());
-                self.tell_container(id, Action::Create, Vec::new());
-                self.publish();
-                // From here on it is seen that the image is used.
-                drop(image);
-                answer(&mut creating.waiters, &Ok(id.clone()));
-            }
-            Err(error) => answer(&mut creating.waiters, &Err(Arc::new(error))),
-        }
-        if self.phase == SandboxPhase::NotReady || self.phase == SandboxPhase::Removing {
-            self.drive_removal();
-        }
     }
 
     pub(super) fn stop_container(

@@ -8,6 +8,7 @@
 //! and [`message`] lists what can be asked.
 
 mod containers;
+mod create;
 mod lifecycle;
 pub(crate) mod message;
 mod slot;

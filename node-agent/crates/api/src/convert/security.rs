@@ -1,0 +1,143 @@
+//! A container's rights, from CRI.
+
+use std::path::PathBuf;
+
+use agent_core::container::spec::SeccompSpec;
+use agent_core::sandbox::spec::NamespaceScope;
+use agent_oci::CapabilityPlan;
+use proto::cri;
+use tonic::Status;
+
+use crate::status::invalid;
+
+/// Text before a seccomp profile's path.
+const PROFILE_READ: &str = "seccomp profile";
+
+/// Largest seccomp profile read, in bytes.
+const MAX_PROFILE: u64 = 1 << 20;
+
+/// Refuses what this node does not do yet, rather than leaving it out.
+pub(super) fn refuse_unsupported(
+    context: &cri::LinuxContainerSecurityContext,
+) -> Result<(), Status> {
+    if let Some(selinux) = &context.selinux_options
+        && !(selinux.user.is_empty()
+            && selinux.role.is_empty()
+            && selinux.r#type.is_empty()
+            && selinux.level.is_empty())
+    {
+        return Err(invalid("SELinux is not enabled on this node"));
+    }
+    let localhost = context.apparmor.as_ref().is_some_and(|profile| {
+        profile.profile_type() == cri::security_profile::ProfileType::Localhost
+    });
+    if localhost || context.apparmor_profile.starts_with("localhost/") {
+        return Err(invalid("AppArmor is not supported by this node"));
+    }
+    Ok(())
+}
+
+/// Returns whose PID namespace is asked for, and the container that is meant by "another's".
+pub(super) fn pid(
+    context: &cri::LinuxContainerSecurityContext,
+) -> Result<(Option<NamespaceScope>, Option<String>), Status> {
+    let Some(options) = &context.namespace_options else {
+        return Ok((None, None));
+    };
+    match (options.pid(), options.target_id.as_str()) {
+        (cri::NamespaceMode::Target, "") => {
+            Err(invalid("pid namespace mode TARGET needs a target_id"))
+        }
+        (cri::NamespaceMode::Target, target) => Ok((None, Some(target.to_owned()))),
+        (_, "") => Ok((Some(super::sandbox::scope(options.pid, "pid")?), None)),
+        (_, target) => Err(invalid(format!(
+            "target_id {target:?} is given without pid namespace mode TARGET"
+        ))),
+    }
+}
+
+/// Returns `user[:group]`; `None`: the image's.
+pub(super) fn user(context: &cri::LinuxContainerSecurityContext) -> Result<Option<String>, Status> {
+    let id = |value: &Option<cri::Int64Value>, name: &str| {
+        value
+            .as_ref()
+            .map(|value| {
+                u32::try_from(value.value)
+                    .map_err(|_| invalid(format!("{name} {} is out of range", value.value)))
+            })
+            .transpose()
+    };
+    let uid = id(&context.run_as_user, "run_as_user")?;
+    let gid = id(&context.run_as_group, "run_as_group")?;
+    let user = match (uid, context.run_as_username.as_str()) {
+        (Some(_), name) if !name.is_empty() => {
+            return Err(invalid("run_as_user and run_as_username are both given"));
+        }
+        (Some(uid), _) => Some(uid.to_string()),
+        (None, "") => None,
+        (None, name) => Some(name.to_owned()),
+    };
+    match (user, gid) {
+        (Some(user), Some(gid)) => Ok(Some(format!("{user}:{gid}"))),
+        (None, Some(_)) => Err(invalid(
+            "run_as_group is given without run_as_user or run_as_username",
+        )),
+        (user, None) => Ok(user),
+    }
+}
+
+/// Returns further groups.
+pub(super) fn groups(groups: &[i64]) -> Result<Vec<u32>, Status> {
+    groups
+        .iter()
+        .map(|group| {
+            u32::try_from(*group)
+                .map_err(|_| invalid(format!("supplemental group {group} is out of range")))
+        })
+        .collect()
+}
+
+/// Returns the capabilities beside the default ones.
+pub(super) fn capabilities(message: cri::Capability) -> CapabilityPlan {
+    CapabilityPlan {
+        add: message.add_capabilities,
+        drop: message.drop_capabilities,
+        ambient: message.add_ambient_capabilities,
+    }
+}
+
+/// Returns the filter asked for. A container that names none is unconfined, as CRI says, and so
+/// is a privileged one.
+pub(super) fn seccomp(context: &cri::LinuxContainerSecurityContext) -> Result<SeccompSpec, Status> {
+    use cri::security_profile::ProfileType;
+    if context.privileged {
+        return Ok(SeccompSpec::Unconfined);
+    }
+    let localhost = |path: &str| read_profile(path).map(SeccompSpec::Profile);
+    match &context.seccomp {
+        Some(profile) => match profile.profile_type() {
+            ProfileType::RuntimeDefault => Ok(SeccompSpec::Default),
+            ProfileType::Unconfined => Ok(SeccompSpec::Unconfined),
+            ProfileType::Localhost => localhost(&profile.localhost_ref),
+        },
+        None => match context.seccomp_profile_path.as_str() {
+            "" | "unconfined" => Ok(SeccompSpec::Unconfined),
+            "runtime/default" | "docker/default" => Ok(SeccompSpec::Default),
+            path => localhost(path.strip_prefix("localhost/").unwrap_or(path)),
+        },
+    }
+}
+
+fn read_profile(path: &str) -> Result<String, Status> {
+    let refused = |why: String| invalid(format!("{PROFILE_READ} {path:?} {why}"));
+    let path = PathBuf::from(path);
+    if !path.is_absolute() {
+        return Err(refused("is not an absolute path".to_owned()));
+    }
+    let metadata =
+        std::fs::metadata(&path).map_err(|error| refused(format!("cannot be read: {error}")))?;
+    if !metadata.is_file() || metadata.len() > MAX_PROFILE {
+        return Err(refused("is no file of at most 1 MiB".to_owned()));
+    }
+    std::fs::read_to_string(&path).map_err(|error| refused(format!("cannot be read: {error}")))
+}
