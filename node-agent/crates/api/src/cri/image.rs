@@ -1,6 +1,7 @@
 //! Images.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use agent_core::event::{Action, Event, Subject};
 use agent_core::image::{ImageRecord, RemoveMode};
@@ -44,6 +45,15 @@ impl Cri {
             .filter(|record| convert::passes(record, &filter))
             .map(|record| show(record))
             .collect()
+    }
+
+    /// Finds the image that is meant.
+    fn find(&self, name: &str) -> Result<Option<Arc<ImageRecord>>, Status> {
+        match self.node.images().resolve(name) {
+            Ok(record) => Ok(Some(record)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(status::of(&error)),
+        }
     }
 
     async fn pull(&self, request: cri::PullImageRequest) -> Result<String, Status> {
@@ -98,15 +108,10 @@ impl ImageService for Cri {
         request: Request<cri::ImageStatusRequest>,
     ) -> Answer<cri::ImageStatusResponse> {
         let request = request.into_inner();
-        let name = name(request.image)?;
-        let images = self.node.images();
-        let record = match images.resolve(&name) {
-            Ok(record) => record,
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Ok(Response::new(cri::ImageStatusResponse::default()));
-            }
-            Err(error) => return Err(status::of(&error)),
+        let Some(record) = self.find(&name(request.image)?)? else {
+            return Ok(Response::new(cri::ImageStatusResponse::default()));
         };
+        let images = self.node.images();
         let info = match request.verbose {
             true => {
                 let config = images.config_json(&record.id).await;
@@ -115,10 +120,8 @@ impl ImageService for Cri {
             false => HashMap::new(),
         };
         let pinned = images.is_pinned(&record) || self.used_by_people().contains(&record.id);
-        Ok(Response::new(cri::ImageStatusResponse {
-            image: Some(convert::cri_image(&record, pinned)),
-            info,
-        }))
+        let image = Some(convert::cri_image(&record, pinned));
+        Ok(Response::new(cri::ImageStatusResponse { image, info }))
     }
 
     async fn pull_image(
