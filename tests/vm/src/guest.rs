@@ -26,6 +26,15 @@ pub(crate) const POD: &str = "kubepods-besteffort-podvm.slice";
 /// Where pods lie that no kubelet has made a slice for: a dash in a slice's name is a level.
 pub(crate) const OWN: &str = "/node.slice/node-agent.slice";
 
+/// Which version of cgroups the machine was started with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trees {
+    /// v2 alone.
+    Unified,
+    /// v1, as systemd sets it up.
+    Hybrid,
+}
+
 /// The node under test.
 #[derive(Debug)]
 pub(crate) struct Guest {
@@ -64,10 +73,11 @@ pub(crate) fn cgroup(path: &str, file: &str) -> Result<String> {
 }
 
 /// Fails on a machine that is not the one these tests are for.
-pub(crate) fn check_machine() -> Result<()> {
+pub(crate) fn check_machine(trees: Trees) -> Result<()> {
+    let alone = Path::new(CGROUPS).join("cgroup.controllers").exists();
     ensure!(
-        Path::new(CGROUPS).join("cgroup.controllers").exists(),
-        "cgroup v2 is not alone here"
+        alone == (trees == Trees::Unified),
+        "the kernel was not started for {trees:?}"
     );
     let enabled = std::fs::read_to_string("/sys/module/apparmor/parameters/enabled")?;
     ensure!(enabled.trim() == "Y", "AppArmor is off");

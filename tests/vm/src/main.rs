@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
-use guest::Guest;
+use guest::{Guest, Trees};
 
 /// Where the disk remembers that the first half is done.
 const HALFWAY: &str = "/var/lib/vm-tests/halfway";
@@ -29,10 +29,15 @@ const REBOOT: u8 = 75;
     reason = "a program that reports to whoever runs it"
 )]
 async fn main() -> ExitCode {
+    let hybrid = std::env::args().any(|word| word == "hybrid");
     let again = Path::new(HALFWAY).exists();
-    let done = if again { after().await } else { before().await };
+    let done = match (hybrid, again) {
+        (true, _) => on_hybrid().await,
+        (false, false) => before().await,
+        (false, true) => after().await,
+    };
     match done {
-        Ok(0) if !again => ExitCode::from(REBOOT),
+        Ok(0) if !hybrid && !again => ExitCode::from(REBOOT),
         Ok(0) => {
             println!("vm: everything passed");
             ExitCode::SUCCESS
@@ -50,7 +55,7 @@ async fn main() -> ExitCode {
 
 /// Sets the node up as deploy/ says, checks, and leaves pods running for the reboot.
 async fn before() -> Result<usize> {
-    guest::check_machine()?;
+    guest::check_machine(Trees::Unified)?;
     let mut guest = Guest::install().await?;
     let failed = run(&mut guest, checks::CHECKS).await;
     if failed == 0 {
@@ -59,6 +64,12 @@ async fn before() -> Result<usize> {
         std::fs::write(HALFWAY, "").context("remember the first half")?;
     }
     Ok(failed)
+}
+
+async fn on_hybrid() -> Result<usize> {
+    guest::check_machine(Trees::Hybrid)?;
+    let mut guest = Guest::install().await?;
+    Ok(run(&mut guest, checks::HYBRID).await)
 }
 
 async fn after() -> Result<usize> {

@@ -190,6 +190,28 @@ pub(super) async fn who_takes_too_much_memory_is_oom_killed(guest: &mut Guest) -
     Ok(())
 }
 
+/// The stand-in that a scope begins with is one process, and must not be counted for another.
+pub(super) async fn of_processes_count_none_of_ours(guest: &mut Guest) -> Result<()> {
+    let id = sh(&format!(
+        "ctl run -d --name few --pids-limit 1 {} pause",
+        guest.image
+    ))?;
+    let id = id.trim();
+    let path = sh(&format!(
+        "find /sys/fs/cgroup -name 'node-agent-{id}.scope'"
+    ))?;
+    let path = path
+        .trim()
+        .strip_prefix(crate::guest::CGROUPS)
+        .unwrap_or_default();
+    ensure!(cgroup(path, "pids.max")? == "1");
+    ensure!(cgroup(path, "pids.current")? == "1");
+    sh("systemctl daemon-reload")?;
+    ensure!(cgroup(path, "pids.max")? == "1");
+    sh("ctl rm -f few")?;
+    Ok(())
+}
+
 pub(super) async fn of_a_pod_of_the_nodes_own(guest: &mut Guest) -> Result<()> {
     let logs = std::path::Path::new("/var/log/pods");
     let mut config = harness::pod::sandbox_config("pod", logs, "");

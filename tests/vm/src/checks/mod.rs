@@ -2,6 +2,7 @@
 
 mod devices;
 mod driver;
+mod hybrid;
 mod limits;
 mod pid;
 pub(crate) mod reboot;
@@ -34,7 +35,7 @@ macro_rules! checks {
     };
 }
 
-/// Before the reboot, in this order.
+/// On a machine with v2 alone, before the reboot, in this order.
 pub(crate) const CHECKS: &[Check] = checks![
     driver::is_told_and_refuses_what_is_no_slice,
     driver::a_containers_scope_lies_in_its_pods_slice,
@@ -43,6 +44,7 @@ pub(crate) const CHECKS: &[Check] = checks![
     limits::may_name_a_period_alone,
     limits::who_takes_too_much_memory_is_oom_killed,
     limits::of_a_pod_of_the_nodes_own,
+    limits::of_processes_count_none_of_ours,
     devices::of_the_host_cannot_be_opened,
     pid::a_shared_namespace_has_its_holder_in_a_scope,
     stats::tell_what_is_used,
@@ -50,6 +52,15 @@ pub(crate) const CHECKS: &[Check] = checks![
     restart::pods_go_on_when_the_service_is_restarted,
     restart::pods_go_on_when_the_program_is_replaced,
     restart::pods_go_on_when_the_service_is_killed,
+];
+
+/// On a machine with the trees of v1.
+pub(crate) const HYBRID: &[Check] = checks![
+    driver::is_told_and_refuses_what_is_no_slice,
+    hybrid::a_scope_is_limited_in_every_tree,
+    limits::who_takes_too_much_memory_is_oom_killed,
+    devices::of_the_host_cannot_be_opened,
+    restart::pods_go_on_when_the_service_is_restarted,
 ];
 
 /// After it.

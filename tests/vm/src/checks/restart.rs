@@ -13,8 +13,9 @@ struct Running {
     pid: String,
 }
 
-async fn start(guest: &Guest) -> Result<Running> {
-    let sandbox = guest.sandbox("pod", "").await?;
+/// Starts one; its log is in a directory of this name, which nobody else uses.
+async fn start(guest: &Guest, name: &str) -> Result<Running> {
+    let sandbox = guest.sandbox(name, "").await?;
     let line = "n=0; while :; do echo $n; n=$((n+1)); sleep 0.05; done";
     let resources = LinuxContainerResources::default();
     let config = guest.container("main", &["/bin/sh", "-c", line], resources);
@@ -35,7 +36,9 @@ fn process(sandbox: &Sandbox, id: &str) -> Result<String> {
         "{OWN}/node-agent-{}.slice/node-agent-{id}.scope",
         sandbox.id
     );
-    let all = crate::guest::cgroup(&path, "cgroup.procs")?;
+    // The tree that is there on either version.
+    let tree = crate::guest::cgroup(&path, "cgroup.procs");
+    let all = tree.or_else(|_| crate::guest::cgroup(&format!("/systemd{path}"), "cgroup.procs"))?;
     Ok(all.lines().next().unwrap_or_default().to_owned())
 }
 
@@ -74,14 +77,14 @@ async fn goes_on(guest: &Guest, running: &Running) -> Result<()> {
 }
 
 pub(super) async fn pods_go_on_when_the_service_is_restarted(guest: &mut Guest) -> Result<()> {
-    let running = start(guest).await?;
+    let running = start(guest, "restarted").await?;
     sh("systemctl restart node-agent.service")?;
     guest.reconnect().await?;
     goes_on(guest, &running).await
 }
 
 pub(super) async fn pods_go_on_when_the_program_is_replaced(guest: &mut Guest) -> Result<()> {
-    let running = start(guest).await?;
+    let running = start(guest, "replaced").await?;
     // As a package manager does it: other files under the old names.
     sh(
         "cd /usr/bin; for p in node-agent node-agent-shim; do cp $p $p.new; mv $p.new $p; done; \
@@ -92,7 +95,7 @@ pub(super) async fn pods_go_on_when_the_program_is_replaced(guest: &mut Guest) -
 }
 
 pub(super) async fn pods_go_on_when_the_service_is_killed(guest: &mut Guest) -> Result<()> {
-    let running = start(guest).await?;
+    let running = start(guest, "killed").await?;
     let before = sh("systemctl show -p MainPID --value node-agent.service")?;
     sh(&format!("kill -9 {before}"))?;
     harness::wait::until("systemd has started it again", || {
