@@ -103,7 +103,7 @@ impl CgroupTree {
         let Some(systemd) = tree.systemd() else {
             return Ok(None);
         };
-        let started = systemd.start_scope(tree.version(), path, limits, devices);
+        let started = systemd.start_scope(tree, path, limits, devices);
         started.map(Some).map_err(|source| CreateError::Systemd {
             path: path.clone(),
             source,

@@ -25,6 +25,10 @@ pub(crate) fn update(tree: &Inner, path: &CgroupPath, limits: &Limits) -> Result
     super::check(limits, tree.machine(), 0)?;
     let mut before = actual(tree, path)?;
     before.unified = by_name(tree, path, limits);
+    for size in limits.hugepages.keys() {
+        // A reading leaves out what is not limited; put back it is the largest number.
+        before.hugepages.entry(size.clone()).or_insert(u64::MAX);
+    }
     let merged = limits.after(&before);
     super::check(&merged, tree.machine(), 0)?;
     let result = write(tree, path, limits, &before);

@@ -59,40 +59,46 @@ impl Systemd {
     /// Starts a container's scope with its limits.
     pub(crate) fn start_scope(
         &self,
-        version: Version,
+        tree: &Inner,
         path: &CgroupPath,
         limits: &Limits,
         devices: &DeviceRules,
     ) -> Result<Hold, SystemdError> {
-        let unit = path.name();
-        let process = stand_in(unit)?;
         // The stand-in counts as one until it ends.
         let limits = Limits {
             pids: None,
             ..limits.clone()
         };
-        let mut properties = self.scope(path, process.pid());
-        properties.extend(of_limits(version, &limits, &Limits::default()));
-        if version == Version::V1 {
+        let mut properties = of_limits(tree.version(), &limits, &Limits::default());
+        if tree.version() == Version::V1 {
             properties.extend(property::of_devices(devices));
         }
-        self.start(unit, &properties)?;
-        Ok(Hold {
-            _process: Arc::new(process),
-        })
+        self.begin_scope(tree, path, properties)
     }
 
     /// Starts a scope without limits, or joins it where it is there already.
     pub(crate) fn join_scope(&self, tree: &Inner, path: &CgroupPath) -> Result<Hold, SystemdError> {
+        self.begin_scope(tree, path, Vec::new())
+    }
+
+    /// Starts a scope with a stand-in, or puts one into it: a call that was repeated on another
+    /// connection may have done its work the first time.
+    fn begin_scope(
+        &self,
+        tree: &Inner,
+        path: &CgroupPath,
+        limits: Vec<Property>,
+    ) -> Result<Hold, SystemdError> {
         let unit = path.name();
         let process = stand_in(unit)?;
+        let mut properties = self.scope(path, process.pid());
+        properties.extend(limits);
         let mut outcome = Err(Errno::NOENT);
         for _ in 0..ATTEMPTS {
-            let properties = self.scope(path, process.pid());
-            match self.start(unit, &properties)? {
-                Started::Now => outcome = Ok(()),
-                Started::Before => outcome = enter(tree, path, process.pid()),
-            }
+            outcome = match self.start(unit, &properties)? {
+                Started::Now => Ok(()),
+                Started::Before => enter(tree, path, process.pid()),
+            };
             // It ended between the two steps.
             if !matches!(outcome, Err(Errno::NOENT | Errno::NODEV)) {
                 break;
@@ -135,17 +141,18 @@ impl Systemd {
 
     /// Gives a unit other properties, until it ends.
     pub(crate) fn set(&self, path: &CgroupPath, all: &[Property]) -> Result<(), SystemdError> {
-        if all.is_empty() {
+        let unit = path.name();
+        // One that was made before systemd was asked is none of its units.
+        if all.is_empty() || !is_unit(unit) {
             return Ok(());
         }
-        let unit = path.name();
         self.bus.call("SetUnitProperties", unit, &(unit, true, all))
     }
 
     /// Has systemd forget a unit whose cgroup is gone; one that it has forgotten is fine.
     pub(crate) fn forget(&self, path: &CgroupPath) {
         let unit = path.name();
-        if !unit.ends_with(SCOPE) && !unit.ends_with(SLICE) {
+        if !is_unit(unit) {
             return;
         }
         match self.bus.run("StopUnit", unit, &(unit, "replace")) {
@@ -156,6 +163,10 @@ impl Systemd {
             }
         }
     }
+}
+
+fn is_unit(name: &str) -> bool {
+    name.ends_with(SCOPE) || name.ends_with(SLICE)
 }
 
 fn stand_in(unit: &str) -> Result<StandIn, SystemdError> {
