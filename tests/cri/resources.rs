@@ -409,3 +409,77 @@ async fn huge_pages_and_unified_files_are_refused_where_they_cannot_be_counted()
     assert_eq!(code("unified", unified).await, Some(Code::InvalidArgument));
     node.finish().await
 }
+
+#[tokio::test]
+async fn an_oom_score_is_set_as_far_as_the_host_grants_it() -> Result<()> {
+    let node = Node::start().await?;
+    let sandbox = node.sandbox("pod").await?;
+    let own: i64 = std::fs::read_to_string("/proc/self/oom_score_adj")?
+        .trim()
+        .parse()?;
+    for (name, wanted) in [("high", 999), ("low", -998)] {
+        let resources = LinuxContainerResources {
+            oom_score_adj: wanted,
+            ..Default::default()
+        };
+        let config = limited(&node, name, &["/bin/pause"], resources);
+        let id = node.run_of(&sandbox, &config).await?;
+        let is: i64 = node
+            .exec(&id, "cat /proc/1/oom_score_adj")
+            .await?
+            .trim()
+            .parse()?;
+        // Below our own is a capability's to give.
+        assert!(is == wanted || (wanted < own && is == own), "{name}: {is}");
+    }
+    node.finish().await
+}
+
+#[tokio::test]
+async fn a_kubelets_cgroup_of_any_depth_is_used_and_left_alone() -> Result<()> {
+    let node = Node::start().await?;
+    let parent = format!(
+        "/{}-kubepods/burstable/pod1",
+        node.agent.slot().names().cgroup
+    );
+    let trees = ["memory", "cpu"];
+    let directory = |tree: &str| format!("/sys/fs/cgroup/{tree}{parent}");
+    for tree in trees {
+        std::fs::create_dir_all(directory(tree))?;
+    }
+    let mut config = node.sandbox_config("pod");
+    let linux = config.linux.get_or_insert_default();
+    linux.cgroup_parent.clone_from(&parent);
+    // Sums of a kubelet's that leave out what has no limit; it limits its own cgroup itself.
+    linux.resources = Some(LinuxContainerResources {
+        memory_limit_in_bytes: 8 * MIB,
+        ..Default::default()
+    });
+    let sandbox = node.sandbox_of(config).await?;
+    let id = node.run(&sandbox, "main", &["/bin/pause"]).await?;
+    let limit = |path: &str| std::fs::read_to_string(format!("{path}/memory.limit_in_bytes"));
+    assert!(limit(&directory("memory"))?.trim().len() > 12, "no limit");
+    let leaf = format!("{}/{id}/cgroup.procs", directory("memory"));
+    assert_eq!(std::fs::read_to_string(leaf)?.lines().count(), 1);
+    let request = UpdatePodSandboxResourcesRequest {
+        pod_sandbox_id: sandbox.id.clone(),
+        overhead: None,
+        resources: sandbox
+            .config
+            .linux
+            .clone()
+            .and_then(|linux| linux.resources),
+    };
+    let mut runtime = node.cri.runtime.clone();
+    runtime.update_pod_sandbox_resources(request).await?;
+    assert!(limit(&directory("memory"))?.trim().len() > 12, "no limit");
+    node.remove_all().await?;
+    for tree in trees {
+        let mut path = std::path::PathBuf::from(directory(tree));
+        for _ in 0..3 {
+            std::fs::remove_dir(&path).with_context(|| format!("{} is left", path.display()))?;
+            path.pop();
+        }
+    }
+    node.finish().await
+}

@@ -30,14 +30,6 @@ pub struct MadeLevel {
     pub hierarchies: Vec<String>,
 }
 
-impl PodCgroup {
-    /// Says whether this agent made the pod's own level, so that its limits are this agent's to set.
-    #[must_use]
-    pub fn is_ours(&self) -> bool {
-        self.created.iter().any(|level| level.path == self.path)
-    }
-}
-
 /// How often a level that vanished while the next was being made is made again.
 const ATTEMPTS: usize = 4;
 

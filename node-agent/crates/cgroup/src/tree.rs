@@ -166,6 +166,15 @@ impl CgroupTree {
         crate::pod::create(&self.inner, path, Inside::Cgroups)
     }
 
+    /// Says whether the pod's own level was made here, in every hierarchy, so that its limits are
+    /// this agent's to set. A kubelet makes its pods' levels in those that it limits.
+    #[must_use]
+    pub fn is_ours(&self, pod: &PodCgroup) -> bool {
+        let all = self.inner.hierarchies.len();
+        let mut levels = pod.created.iter();
+        levels.any(|level| level.path == pod.path && level.hierarchies.len() == all)
+    }
+
     /// Changes the limits of a pod's cgroup; when one is refused, those written before it are put back.
     pub fn update_pod(&self, pod: &PodCgroup, limits: &Limits) -> Result<(), UpdateError> {
         limits::update(&self.inner, &pod.path, limits)

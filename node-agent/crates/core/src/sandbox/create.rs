@@ -315,7 +315,7 @@ async fn cgroup_and_files(
         texts.write(&directory)?;
         let Some(path) = path else { return Ok(None) };
         let pod = cgroups.create_pod(&path)?;
-        if pod.is_ours() && !limits.is_empty() {
+        if !limits.is_empty() && cgroups.is_ours(&pod) {
             cgroups.update_pod(&pod, &limits)?;
         }
         Ok(Some(pod))

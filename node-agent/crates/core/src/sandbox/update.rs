@@ -74,7 +74,7 @@ pub(crate) async fn apply(
     let Some(live) = view.live.as_ref().map(Arc::clone) else {
         return Err(UpdateError::NotReady { id });
     };
-    if !live.cgroup.is_ours() {
+    if !tree.is_ours(&live.cgroup) {
         return Ok(());
     }
     blocking(move || tree.update_pod(&live.cgroup, &limits))
