@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use crate::error::{CgroupError, CreateError, UpdateError};
 use crate::limits::{self, Limits};
 use crate::systemd::Hold;
-use crate::tree::CgroupTree;
+use crate::tree::{CgroupTree, Inner};
 use crate::{Cgroup, CgroupPath, DeviceRules, Hierarchy, Version, level, remove};
 
 /// A cgroup that was just made and has no process yet.
@@ -120,6 +120,7 @@ impl CgroupTree {
     ) -> Result<(), CreateError> {
         let tree = self.inner();
         for hierarchy in tree.hierarchies() {
+            make_levels_above(tree, hierarchy, path)?;
             let there = level::make(hierarchy, path)? == level::Made::Before;
             // A scope was just made, in some of the hierarchies.
             if there && tree.systemd().is_none() {
@@ -153,6 +154,26 @@ impl CgroupTree {
             Version::V2 => devices.apply_v2(directory.as_fd()),
         }
     }
+}
+
+/// Makes the levels above again where systemd has taken them away: on v1 it does in trees in which
+/// it needs none, whenever it looks at a slice.
+fn make_levels_above(
+    tree: &Inner,
+    hierarchy: &Hierarchy,
+    path: &CgroupPath,
+) -> Result<(), CreateError> {
+    let Some(parent) = path.parent() else {
+        return Ok(());
+    };
+    if tree.systemd().is_none() || tree.version() == Version::V2 || hierarchy.contains(&parent) {
+        return Ok(());
+    }
+    for level in parent.levels() {
+        level::make(hierarchy, &level)?;
+        level::prepare(tree, hierarchy, &level)?;
+    }
+    Ok(())
 }
 
 /// Replaces an empty directory, so that no value of its former life is left.

@@ -133,6 +133,15 @@ pub(crate) fn detect() -> Result<(Version, Vec<Hierarchy>), OpenError> {
     Ok((Version::V1, opened?))
 }
 
+/// Opens the tree that systemd keeps its units in where the controllers have trees of v1: one of
+/// v2 without controllers. A process that is not in it is in no unit. `None`: systemd has a named
+/// tree of v1, or there is no systemd.
+pub(crate) fn beside_v1() -> Option<Result<Hierarchy, OpenError>> {
+    let mount_point = Path::new(hierarchies::UNIFIED_MOUNTPOINT).join("unified");
+    let there = mount_point.join("cgroup.controllers").exists();
+    there.then(|| Hierarchy::open(Vec::new(), &mount_point))
+}
+
 /// Opens a cgroup2 mount with the controllers it offers.
 pub(crate) fn open_unified(mount_point: &Path) -> Result<Hierarchy, OpenError> {
     let controllers = std::fs::read_to_string(mount_point.join("cgroup.controllers"))

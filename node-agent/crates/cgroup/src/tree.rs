@@ -114,10 +114,13 @@ pub struct CgroupTree {
 impl CgroupTree {
     /// Finds the hierarchies and opens them.
     pub fn open(config: Config) -> Result<Self, OpenError> {
-        let (version, hierarchies) = match &config.detection {
+        let (version, mut hierarchies) = match &config.detection {
             Detection::Auto => hierarchy::detect()?,
             Detection::Unified(at) => (Version::V2, vec![hierarchy::open_unified(at)?]),
         };
+        if version == Version::V1 && config.driver != Driver::Cgroupfs {
+            hierarchies.extend(hierarchy::beside_v1().transpose()?);
+        }
         let machine = Machine::of(version, &hierarchies);
         Ok(Self {
             inner: Arc::new(Inner {

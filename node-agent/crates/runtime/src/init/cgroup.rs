@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use agent_sys::mount::{self, Change, Depth, FilesystemOption, new_filesystem};
 use agent_sys::procfs::Procfs;
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
 use super::Step;
@@ -27,7 +28,12 @@ pub(super) fn attach(cgroup: &CgroupAttach<'_>) -> Step<()> {
 
 fn join(directory: BorrowedFd<'_>) -> rustix::io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let tasks = rustix::fs::openat(directory, "tasks", flags, Mode::empty())?;
+    let open = |file| rustix::fs::openat(directory, file, flags, Mode::empty());
+    let tasks = match open("tasks") {
+        // The tree without controllers that systemd has beside those of v1.
+        Err(Errno::NOENT) => open("cgroup.procs")?,
+        opened => opened?,
+    };
     rustix::io::write(&tasks, b"0").map(drop)
 }
 
