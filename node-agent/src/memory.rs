@@ -9,7 +9,7 @@ const PERIOD: Duration = Duration::from_secs(5);
 /// Time on processors in a period up to which the agent is quiet: one in a hundred.
 const QUIET: Duration = Duration::from_millis(50);
 /// Time on processors since the last time below which there is nothing to give back.
-const WORTHWHILE: Duration = Duration::from_millis(100);
+const WORTHWHILE: Duration = Duration::from_millis(20);
 
 /// Heaps of threads: more of them only keep more apart.
 const HEAPS: u8 = 2;

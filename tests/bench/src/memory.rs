@@ -10,7 +10,7 @@ use crate::peer::Peer;
 use crate::report::{Figure, Report};
 
 /// How long a peer is left alone before it counts as idle: garbage may be collected meanwhile.
-const REST: Duration = Duration::from_secs(12);
+const REST: Duration = Duration::from_secs(20);
 
 /// Reads every peer's memory idle, and with pods.
 pub(crate) async fn measure(cli: &Cli, peers: &[Peer], report: &mut Report) -> Result<()> {

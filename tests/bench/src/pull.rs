@@ -20,15 +20,18 @@ pub(crate) async fn measure(
     registry: &Registry,
     report: &mut Report,
 ) -> Result<()> {
-    eprintln!("making the large image");
-    let image = BigImage::BENCHMARK.build()?;
-    let reference = registry.push("bench/large:1", &image)?;
-    let floor = tar_side_by_side(&image)?;
-    let packed: usize = image.blobs.iter().map(|blob| blob.bytes.len()).sum();
-    drop(image);
     let mut times = vec![Vec::new(); peers.len()];
-    // The first pull of each fills the page cache with the registry's files; it is not counted.
-    for number in 0..=cli.pulls {
+    let (mut packed, mut floor) = (0_usize, 0.0);
+    // An image of its own each time: a peer may keep what it knows after an image was removed.
+    for number in 0..cli.pulls {
+        eprintln!("making a large image");
+        let image = BigImage::BENCHMARK.build_numbered(number as u64)?;
+        let reference = registry.push(&format!("bench/large:{number}"), &image)?;
+        if number == 0 {
+            floor = tar_side_by_side(&image)?;
+            packed = image.blobs.iter().map(|blob| blob.bytes.len()).sum();
+        }
+        drop(image);
         for (peer, times) in peers.iter().zip(&mut times) {
             let begun = Instant::now();
             peer.pods
@@ -36,9 +39,7 @@ pub(crate) async fn measure(
                 .pull(&reference)
                 .await
                 .with_context(|| format!("{} pulls", peer.name))?;
-            if number > 0 {
-                times.push(milliseconds(begun.elapsed()));
-            }
+            times.push(milliseconds(begun.elapsed()));
             peer.pods
                 .cri
                 .remove_image(&reference)

@@ -20,9 +20,16 @@ impl BigImage {
         layer_bytes: 108 << 20,
     };
 
-    /// Makes the image, with two layers at a time under way.
+    /// Makes the image.
     pub fn build(self) -> Result<Image> {
-        let seeds: Vec<u64> = (1..=self.layers as u64).collect();
+        self.build_numbered(0)
+    }
+
+    /// Makes one of many images of which no two share a large layer; two layers at a time are
+    /// under way.
+    pub fn build_numbered(self, number: u64) -> Result<Image> {
+        let first = number * self.layers as u64;
+        let seeds: Vec<u64> = (first + 1..=first + self.layers as u64).collect();
         let mut layers = vec![busybox_layer()?.gzip()?];
         for pair in seeds.chunks(2) {
             let made: Vec<Result<Layer>> = std::thread::scope(|scope| {
