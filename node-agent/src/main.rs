@@ -6,6 +6,7 @@
 mod cli;
 mod config;
 mod host;
+mod measured;
 mod memory;
 mod records;
 mod signals;

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_api::server::Readiness;
-use agent_api::{Gate, Identity, Reporter, ServingStatus};
+use agent_api::{Calls, Gate, Identity, Reporter, ServingStatus};
 use agent_cgroup::{CgroupTree, Claim, ClaimError};
 use agent_content::ContentStore;
 use agent_core::gc;
 use agent_core::image::Images;
+use agent_core::metrics::Phases;
 use agent_core::node::Node;
 use agent_core::recovery::{Recovered, recover};
 use agent_core::services::{Parts, Services};
+use agent_core::stats;
 use agent_network::Network;
 use agent_shim_client::{Launcher, LauncherConfig};
 use agent_snapshot::Snapshots;
@@ -27,6 +29,7 @@ use tonic::transport::Server;
 
 use crate::config::Config;
 use crate::host;
+use crate::measured::Measured;
 use crate::memory;
 use crate::records::{NetworkLedger, StoredImages};
 use crate::signals::Stop;
@@ -54,12 +57,13 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
         .map(|path| socket::bind(path, config.socket_group.as_deref()))
         .collect::<Result<_, _>>()?;
     let streaming = agent_streaming::server::bind(config.streaming.clone()).await?;
+    let measured = Measured::bind(config.metrics.as_ref()).await?;
     let identity = identity(&config, streaming.base_url());
     let cgroups = CgroupTree::open(config.cgroup.clone())?;
     let _claim = claim(&cgroups).await?;
-    let services = open(config, store, cgroups, &boot_id).await?;
+    let services = open(config, store, cgroups, &boot_id, measured.phases()).await?;
     let node = Node::new(Arc::new(services));
-    let servers = Servers::start(&node, identity, bound).await;
+    let servers = Servers::start(&node, identity, bound, measured.calls()).await;
     let recovered = recover(&node, boot_id).await?;
     announce(&recovered);
     // Whoever hears that it serves may tell it to stop at once.
@@ -67,6 +71,8 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     servers.open().await;
     let housekeeping = tokio::spawn(gc::run(node.clone()));
     let memory = tokio::spawn(memory::give_back());
+    let sampling = tokio::spawn(stats::run(node.clone()));
+    let measuring = tokio::spawn(measured.serve(node.clone()));
     let stop_streams = CancellationToken::new();
     let backend = Arc::new(NodeStreams(node.clone()));
     let streams = tokio::spawn(streaming.serve(backend, stop_streams.clone()));
@@ -74,6 +80,8 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     stop_streams.cancel();
     housekeeping.abort();
     memory.abort();
+    sampling.abort();
+    measuring.abort();
     streams.abort();
     gc::last(&node, DRAIN).await;
     if node.is_idle() {
@@ -166,6 +174,7 @@ async fn open(
     store: Arc<Store>,
     cgroups: CgroupTree,
     boot_id: &str,
+    phases: Phases,
 ) -> anyhow::Result<Services> {
     let paths = &config.settings.paths;
     if let Some(aside) = store.set_aside() {
@@ -196,6 +205,7 @@ async fn open(
         snapshots.clone(),
         registry,
         Box::new(StoredImages(Arc::clone(&store))),
+        phases.clone(),
     )?;
     Ok(Services::new(
         config.settings,
@@ -210,6 +220,7 @@ async fn open(
             launcher,
             last_capability: host::last_capability()?,
             masked_paths: host::masked_paths(Path::new(host::PROCESSORS)),
+            phases,
         },
     ))
 }
@@ -239,7 +250,7 @@ struct Servers {
 }
 
 impl Servers {
-    async fn start(node: &Node, identity: Identity, bound: Vec<Bound>) -> Self {
+    async fn start(node: &Node, identity: Identity, bound: Vec<Bound>, calls: Arc<Calls>) -> Self {
         let (readiness, ready) = watch::channel(Readiness::Recovering);
         let (routes, reporter) = agent_api::router(node, identity);
         // Until somebody says otherwise it would be told that all is well.
@@ -252,7 +263,7 @@ impl Servers {
             paths.push(path);
             let mut stopping = stopping.clone();
             let server = Server::builder()
-                .layer(Gate::new(ready.clone()))
+                .layer(Gate::new(ready.clone(), Arc::clone(&calls)))
                 .add_routes(routes.clone())
                 .serve_with_incoming_shutdown(UnixListenerStream::new(listener), async move {
                     // The sender lives until every server has ended.

@@ -1,10 +1,10 @@
-//! Limits, what happens at them, and statistics.
+//! Limits, and what happens at them.
 
 use anyhow::{Context as _, Result};
 use harness::node::Node;
 use proto::cri::{
-    ContainerStatsRequest, HugepageLimit, LinuxContainerResources, ListContainerStatsRequest,
-    UpdateContainerResourcesRequest, UpdatePodSandboxResourcesRequest,
+    HugepageLimit, LinuxContainerResources, UpdateContainerResourcesRequest,
+    UpdatePodSandboxResourcesRequest,
 };
 use tonic::Code;
 
@@ -194,68 +194,6 @@ async fn limits_that_cannot_be_are_refused_by_create() -> Result<()> {
             "{name}"
         );
     }
-    node.finish().await
-}
-
-#[tokio::test]
-async fn statistics_tell_what_is_used() -> Result<()> {
-    let node = Node::start().await?;
-    let sandbox = node.sandbox("pod").await?;
-    let line = "head -c 3000000 /dev/zero >/tmp/file; i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; sleep 1000";
-    let id = node.run(&sandbox, "main", &["/bin/sh", "-c", line]).await?;
-    let mut runtime = node.cri.runtime.clone();
-    let stats = harness::wait::until_async("the writes are counted", || {
-        let (mut runtime, id) = (node.cri.runtime.clone(), id.clone());
-        async move {
-            let answer = runtime
-                .container_stats(ContainerStatsRequest { container_id: id })
-                .await?
-                .into_inner();
-            let stats = answer.stats.unwrap_or_default();
-            let written = stats
-                .writable_layer
-                .clone()
-                .and_then(|layer| layer.used_bytes)
-                .map_or(0, |bytes| bytes.value);
-            Ok((written >= 3_000_000).then_some(stats))
-        }
-    })
-    .await?;
-    assert_eq!(
-        stats.attributes.as_ref().map(|one| one.id.clone()),
-        Some(id.clone())
-    );
-    let cpu = stats.cpu.unwrap_or_default();
-    assert!(
-        cpu.timestamp > 0
-            && cpu
-                .usage_core_nano_seconds
-                .is_some_and(|used| used.value > 1_000_000),
-        "{cpu:?}"
-    );
-    let memory = stats.memory.unwrap_or_default();
-    assert!(
-        memory
-            .working_set_bytes
-            .is_some_and(|bytes| bytes.value > 0),
-        "{memory:?}"
-    );
-    let layer = stats.writable_layer.unwrap_or_default();
-    assert!(
-        layer.inodes_used.is_some_and(|inodes| inodes.value > 0),
-        "{layer:?}"
-    );
-    assert!(layer.fs_id.is_some_and(|id| !id.mountpoint.is_empty()));
-    let all = runtime
-        .list_container_stats(ListContainerStatsRequest { filter: None })
-        .await?
-        .into_inner()
-        .stats;
-    let ids: Vec<_> = all
-        .into_iter()
-        .filter_map(|one| Some(one.attributes?.id))
-        .collect();
-    assert_eq!(ids, [id]);
     node.finish().await
 }
 

@@ -4,5 +4,6 @@
 mod config;
 mod ending;
 mod kubelet_files;
+mod metrics;
 mod serving;
 mod systemd;

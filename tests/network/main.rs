@@ -3,6 +3,7 @@
 
 mod local;
 mod modes;
+mod pod_range;
 mod ports;
 mod reach;
 mod side_by_side;

@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 
 use agent_core::image::ImagesConfig;
 use agent_core::services::Settings;
+use agent_telemetry::metrics::EndpointConfig;
 use anyhow::Context;
 
 use crate::cli::Cli;
 use parts::{
-    cgroup, cni, containers, cri_network, images, log, network, registry, settings, streaming,
+    cgroup, cni, containers, cri_network, images, log, metrics, network, registry, settings,
+    streaming,
 };
 use raw::RawConfig;
 
@@ -31,6 +33,8 @@ pub(crate) struct Config {
     pub(crate) registry: agent_registry::Config,
     pub(crate) images: ImagesConfig,
     pub(crate) streaming: agent_streaming::Config,
+    /// Absent: metrics are not served.
+    pub(crate) metrics: Option<EndpointConfig>,
 }
 
 /// Everything that is wrong with a configuration.
@@ -100,6 +104,10 @@ fn check(raw: RawConfig) -> anyhow::Result<Config> {
     let log = log(&raw.log, &mut problems);
     let streaming = streaming(&raw.streaming, &mut problems);
     containers(&raw.containers, &mut problems);
+    let metrics = metrics(&raw.metrics, &mut problems);
+    if raw.stats.period_seconds == 0 {
+        problems.push("stats.period_seconds: must be at least 1".to_owned());
+    }
     match cgroup {
         Some(cgroup) if problems.is_empty() => Ok(Config {
             settings: settings(&raw, cri_network),
@@ -113,6 +121,7 @@ fn check(raw: RawConfig) -> anyhow::Result<Config> {
             cni,
             registry,
             streaming,
+            metrics,
             images: images(&raw.images),
         }),
         _ => Err(Problems(problems).into()),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use agent_cgroup::{CgroupPath, Driver};
 use agent_core::image::{ImagesConfig, PinnedName};
 use agent_core::services::{CriNetwork, Paths, Settings};
+use agent_telemetry::metrics::{EndpointConfig, TlsFiles};
 
 use super::keep;
 use super::raw::{self, RawConfig};
@@ -212,6 +213,9 @@ pub(super) fn settings(raw: &RawConfig, cri_network: CriNetwork) -> Settings {
         starts_at_once: cores + 1,
         cri_network,
         cdi: agent_cdi::Cdi::new(raw.containers.cdi_directories.clone()),
+        stats: agent_core::stats::Config {
+            period: Duration::from_secs(raw.stats.period_seconds),
+        },
     }
 }
 
@@ -242,4 +246,26 @@ pub(super) fn streaming(
         config.listen = listen;
     }
     config
+}
+
+/// Returns where metrics are served; `None` where they are not.
+pub(super) fn metrics(raw: &raw::Metrics, problems: &mut Vec<String>) -> Option<EndpointConfig> {
+    let (certificate, key) = (&raw.tls_certificate, &raw.tls_key);
+    let has = |path: &std::path::Path| !path.as_os_str().is_empty();
+    if has(certificate) != has(key) {
+        let both = "metrics: tls_certificate and tls_key must be set together";
+        problems.push(both.to_owned());
+    }
+    if raw.listen.is_empty() {
+        if has(certificate) {
+            problems.push("metrics: a certificate is of no use without listen".to_owned());
+        }
+        return None;
+    }
+    let listen = keep("metrics.listen", raw.listen.parse(), problems)?;
+    let tls = has(certificate).then(|| TlsFiles {
+        certificate: certificate.clone(),
+        key: key.clone(),
+    });
+    Some(EndpointConfig { listen, tls })
 }

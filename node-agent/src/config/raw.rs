@@ -24,6 +24,8 @@ pub(super) struct RawConfig {
     pub(super) images: Images,
     pub(super) containers: Containers,
     pub(super) streaming: Streaming,
+    pub(super) stats: Stats,
+    pub(super) metrics: Metrics,
 }
 
 impl Default for RawConfig {
@@ -42,6 +44,8 @@ impl Default for RawConfig {
             images: Images::default(),
             containers: Containers::default(),
             streaming: Streaming::default(),
+            stats: Stats::default(),
+            metrics: Metrics::default(),
         }
     }
 }
@@ -191,4 +195,24 @@ impl Default for Streaming {
             max_clients: 1000,
         }
     }
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Stats {
+    pub(super) period_seconds: u64,
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        Self { period_seconds: 2 }
+    }
+}
+
+#[derive(Debug, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Metrics {
+    pub(super) listen: String,
+    pub(super) tls_certificate: PathBuf,
+    pub(super) tls_key: PathBuf,
 }

@@ -105,6 +105,8 @@ pub(crate) enum Measure {
     Memory,
     /// The start of one more pod when many run.
     More,
+    /// The lists that a kubelet asks for, when many run.
+    Lists,
     /// The daemon's restart under running pods.
     Restart,
     /// Pulling a large image.
@@ -128,6 +130,7 @@ impl Measure {
             Self::Throughput => "throughput",
             Self::Memory => "memory",
             Self::More => "one more pod",
+            Self::Lists => "lists",
             Self::Restart => "restart",
             Self::Pull => "pull",
             Self::Logs => "logs",

@@ -1,5 +1,4 @@
 //! Drives the same pod cycle over CRI against several endpoints in turns, and prints what it cost.
-//!
 //! Owns: starting the peers on private roots, the measurements, the report. Does not: judge;
 //! no test runs it, and it fails only when a call fails. Start reading at `cycle.rs`.
 #![forbid(unsafe_code)]
@@ -13,6 +12,7 @@ mod cli;
 mod client;
 mod cycle;
 mod latency;
+mod lists;
 mod logs;
 mod memory;
 mod more;
@@ -120,6 +120,7 @@ async fn figures(cli: &Cli, registry: &Registry, peers: &mut Vec<Peer>) -> Resul
             Measure::Throughput => throughput::measure(cli, peers, &mut report).await?,
             Measure::Memory => memory::measure(cli, peers, &mut report).await?,
             Measure::More => more::measure(cli, peers, &mut report).await?,
+            Measure::Lists => lists::measure(cli, peers, &mut report).await?,
             Measure::Restart => restart::measure(cli, peers, &mut report).await?,
             Measure::Pull => pull::measure(cli, peers, registry, &mut report).await?,
             Measure::Logs => logs::measure(cli, peers, &mut report).await?,

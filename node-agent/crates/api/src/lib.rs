@@ -8,7 +8,9 @@ mod agent;
 mod convert;
 mod cri;
 mod follow;
+mod rpc;
 pub mod server;
 mod status;
 
+pub use rpc::Calls;
 pub use server::{Gate, Identity, Reporter, SERVICES, ServingStatus, router};

@@ -22,6 +22,7 @@ use tracing::Instrument;
 
 use crate::agent::Agent;
 use crate::cri::Cri;
+use crate::rpc::Calls;
 
 /// Largest message taken or sent, in bytes; a kubelet's own limit.
 const MAX_MESSAGE: usize = 16 << 20;
@@ -110,15 +111,21 @@ pub enum Readiness {
 /// Numbers the calls, to tell them apart in the log.
 static REQUESTS: AtomicU64 = AtomicU64::new(1);
 
-/// Lets calls pass once the node serves, and gives each a span of its own.
+/// Lets calls pass once the node serves, gives each a span of its own, and counts them.
 #[derive(Debug, Clone)]
-pub struct Gate(tokio::sync::watch::Receiver<Readiness>);
+pub struct Gate {
+    readiness: tokio::sync::watch::Receiver<Readiness>,
+    calls: Arc<Calls>,
+}
 
 impl Gate {
     /// Returns a gate that follows `readiness`.
     #[must_use]
-    pub const fn new(readiness: tokio::sync::watch::Receiver<Readiness>) -> Self {
-        Self(readiness)
+    pub const fn new(
+        readiness: tokio::sync::watch::Receiver<Readiness>,
+        calls: Arc<Calls>,
+    ) -> Self {
+        Self { readiness, calls }
     }
 }
 
@@ -128,7 +135,7 @@ impl<S> Layer<S> for Gate {
     fn layer(&self, inner: S) -> Gated<S> {
         Gated {
             inner,
-            readiness: self.0.clone(),
+            gate: self.clone(),
         }
     }
 }
@@ -137,7 +144,7 @@ impl<S> Layer<S> for Gate {
 #[derive(Debug, Clone)]
 pub struct Gated<S> {
     inner: S,
-    readiness: tokio::sync::watch::Receiver<Readiness>,
+    gate: Gate,
 }
 
 impl<S> Service<Request<Body>> for Gated<S>
@@ -154,7 +161,8 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let open = *self.readiness.borrow() == Readiness::Serving
+        let call = self.gate.calls.begin(request.uri().path());
+        let open = *self.gate.readiness.borrow() == Readiness::Serving
             || request.uri().path().starts_with("/grpc.");
         if open {
             let span = tracing::debug_span!(
@@ -162,10 +170,16 @@ where
                 rpc = request.uri().path(),
                 request_id = REQUESTS.fetch_add(1, Ordering::Relaxed)
             );
-            Box::pin(self.inner.call(request).instrument(span))
+            let answer = self.inner.call(request).instrument(span);
+            Box::pin(async move {
+                let response = answer.await?;
+                call.answered(&response);
+                Ok(response)
+            })
         } else {
-            let status = Status::unavailable("the agent is recovering");
-            Box::pin(async move { Ok(status.into_http()) })
+            let response = Status::unavailable("the agent is recovering").into_http();
+            call.answered(&response);
+            Box::pin(async move { Ok(response) })
         }
     }
 }

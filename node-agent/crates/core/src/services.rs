@@ -17,6 +17,8 @@ use tokio::sync::{RwLock, Semaphore};
 
 use crate::event::EventBus;
 use crate::image::Images;
+use crate::metrics::Phases;
+use crate::stats::Sampler;
 
 /// Where the node keeps things.
 #[derive(Debug, Clone)]
@@ -78,6 +80,8 @@ pub struct Settings {
     pub cri_network: CriNetwork,
     /// Where device vendors describe what containers get for their devices.
     pub cdi: agent_cdi::Cdi,
+    /// How it is sampled what everything uses.
+    pub stats: crate::stats::Config,
 }
 
 /// Everything the verbs work with.
@@ -103,6 +107,10 @@ pub struct Services {
     pub launcher: Launcher,
     /// Tells what happens.
     pub events: EventBus,
+    /// What everything uses.
+    pub(crate) sampler: Sampler,
+    /// How long the parts of operations take.
+    pub(crate) phases: Phases,
     /// Highest capability number of the running kernel.
     pub last_capability: u8,
     /// What this machine has to hide beside the default masked paths.
@@ -141,6 +149,8 @@ pub struct Parts {
     pub last_capability: u8,
     /// What this machine has to hide beside the default masked paths.
     pub masked_paths: Vec<String>,
+    /// How long the parts of operations take.
+    pub phases: Phases,
 }
 
 impl Services {
@@ -153,6 +163,8 @@ impl Services {
         }
         let starts = Semaphore::new(settings.starts_at_once.max(1));
         Self {
+            sampler: Sampler::new(settings.stats),
+            phases: parts.phases,
             settings,
             store: parts.store,
             images: parts.images,

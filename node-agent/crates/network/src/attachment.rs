@@ -8,6 +8,7 @@ use agent_types::SandboxId;
 use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
+use crate::pools::Source;
 use crate::port::PortMapping;
 
 /// How a sandbox is joined to the network.
@@ -36,6 +37,8 @@ pub struct AttachSpec {
     pub mode: ModeSpec,
     /// Ports of the host that lead to it; bridge mode only.
     pub ports: Vec<PortMapping>,
+    /// Whose range its addresses are of; bridge mode only.
+    pub source: Source,
 }
 
 /// The inside of a sandbox's network namespace, where the mode gives it one of its own.

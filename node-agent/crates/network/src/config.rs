@@ -71,13 +71,13 @@ pub enum ConfigProblem {
     #[error("neither ipv4_subnet nor ipv6_subnet is set")]
     NoSubnet,
     /// Too small for two sandboxes, or too large to be meant.
-    #[error("ipv4_subnet {subnet} must have a prefix length of 8 to 29")]
+    #[error("subnet {subnet} must have a prefix length of 8 to 29")]
     Prefix4 {
         /// The refused range.
         subnet: Ipv4Net,
     },
     /// Too small for two sandboxes, or too large to be meant.
-    #[error("ipv6_subnet {subnet} must have a prefix length of 32 to 120")]
+    #[error("subnet {subnet} must have a prefix length of 32 to 120")]
     Prefix6 {
         /// The refused range.
         subnet: Ipv6Net,
@@ -165,32 +165,43 @@ impl Config {
             problems.push(ConfigProblem::NoSubnet);
         }
         if let Some(subnet) = self.ipv4_subnet {
-            if !(8..=29).contains(&subnet.prefix_len()) {
-                problems.push(ConfigProblem::Prefix4 { subnet });
-            }
-            let first = subnet.network();
-            if first.is_loopback()
-                || first.is_link_local()
-                || first.octets()[0] >= 224
-                || first.octets()[0] == 0
-            {
-                problems.push(ConfigProblem::Reserved {
-                    subnet: subnet.into(),
-                });
-            }
+            problems.extend(wrong_with4(subnet));
         }
         if let Some(subnet) = self.ipv6_subnet {
-            if !(32..=120).contains(&subnet.prefix_len()) {
-                problems.push(ConfigProblem::Prefix6 { subnet });
-            }
-            let first = subnet.network();
-            if first.is_multicast() || first.is_unicast_link_local() || first.segments()[0] == 0 {
-                problems.push(ConfigProblem::Reserved {
-                    subnet: subnet.into(),
-                });
-            }
+            problems.extend(wrong_with6(subnet));
         }
     }
+}
+
+/// Returns what is wrong with a range of sandboxes.
+pub(crate) fn wrong_with4(subnet: Ipv4Net) -> Vec<ConfigProblem> {
+    let mut problems = Vec::new();
+    if !(8..=29).contains(&subnet.prefix_len()) {
+        problems.push(ConfigProblem::Prefix4 { subnet });
+    }
+    let first = subnet.network();
+    let unusual = first.octets()[0] >= 224 || first.octets()[0] == 0;
+    if first.is_loopback() || first.is_link_local() || unusual {
+        problems.push(ConfigProblem::Reserved {
+            subnet: subnet.into(),
+        });
+    }
+    problems
+}
+
+/// As [`wrong_with4`].
+pub(crate) fn wrong_with6(subnet: Ipv6Net) -> Vec<ConfigProblem> {
+    let mut problems = Vec::new();
+    if !(32..=120).contains(&subnet.prefix_len()) {
+        problems.push(ConfigProblem::Prefix6 { subnet });
+    }
+    let first = subnet.network();
+    if first.is_multicast() || first.is_unicast_link_local() || first.segments()[0] == 0 {
+        problems.push(ConfigProblem::Reserved {
+            subnet: subnet.into(),
+        });
+    }
+    problems
 }
 
 fn is_interface_name(name: &str) -> bool {

@@ -17,7 +17,7 @@ const FIRST: u32 = 2;
 const LARGEST: u32 = (1 << 24) - 2;
 
 /// Every address of the subnet is in use.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, thiserror::Error)]
 #[error("no address is free in subnet {subnet}: all {capacity} are in use")]
 pub struct Exhausted {
     /// The range that is full.

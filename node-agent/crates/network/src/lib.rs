@@ -32,6 +32,7 @@ mod ipam;
 mod netlink;
 mod network;
 mod nft;
+mod pools;
 mod port;
 
 pub use attachment::{
@@ -40,7 +41,7 @@ pub use attachment::{
 };
 pub use config::{Config, ConfigProblem, ConfigProblems};
 pub use error::{
-    AttachError, OpenError, PortHolder, PrepareError, RecoverError, ReserveError, StatsError,
+    AttachError, OpenError, PortHolder, PrepareError, RangesError, RecoverError, ReserveError,
     TeardownError, TeardownErrors,
 };
 pub use host::overlap::Occupant;
@@ -48,6 +49,7 @@ pub use host::rules::RulesError;
 pub use host::sysctl::SysctlError;
 pub use host::{HostChanges, Ledger, LedgerError, SysctlChange};
 pub use ipam::Exhausted;
-pub use netlink::{KernelError, Refused};
-pub use network::{InterfaceStats, Network, Recovery, Status};
+pub use netlink::{Counters, InterfaceStats, KernelError, Refused};
+pub use network::{Network, Recovery, Status};
+pub use pools::Source;
 pub use port::{PortMapping, Protocol};

@@ -1,10 +1,12 @@
-//! How the agent tells what it does: log start-up and the printer of error chains.
+//! How the agent tells what it does: the log, the printer of error chains, and metrics.
 //!
-//! Owns: the log's format and level. Does not: decide what is logged.
+//! Owns: the log's format and level, and the endpoint of metrics. Does not: decide what is logged
+//! or measured.
 #![forbid(unsafe_code)]
 
 mod chain;
 mod log;
+pub mod metrics;
 
 pub use chain::{Chain, chain};
 pub use log::{Config, Format, LogError, start};

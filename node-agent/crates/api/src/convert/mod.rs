@@ -4,6 +4,7 @@ pub(crate) mod container;
 pub(crate) mod event;
 pub(crate) mod image;
 pub(crate) mod local;
+pub(crate) mod metrics;
 mod mount;
 pub(crate) mod resources;
 pub(crate) mod sandbox;

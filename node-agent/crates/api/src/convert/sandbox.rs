@@ -182,7 +182,7 @@ fn port(mapping: cri::PortMapping) -> Result<PortMapping, Status> {
     })
 }
 
-fn metadata(view: &SandboxView) -> cri::PodSandboxMetadata {
+pub(super) fn metadata(view: &SandboxView) -> cri::PodSandboxMetadata {
     let metadata = &view.record.spec.metadata;
     cri::PodSandboxMetadata {
         name: metadata.name.clone(),

@@ -7,7 +7,7 @@ use proto::cri;
 use tonic::Status;
 
 use super::{Cri, OWNER, gone_is_done};
-use crate::convert::{container as convert, resources, stats};
+use crate::convert::{container as convert, resources};
 use crate::status;
 
 impl Cri {
@@ -126,37 +126,5 @@ impl Cri {
             .update_resources(OWNER, &request.container_id, change);
         updated.await.map_err(|error| status::of(&error))?;
         Ok(cri::UpdateContainerResourcesResponse {})
-    }
-
-    pub(super) async fn stats(
-        &self,
-        request: cri::ContainerStatsRequest,
-    ) -> Result<cri::ContainerStatsResponse, Status> {
-        let stats = self.node.container_stats(OWNER, &request.container_id);
-        let stats = stats.await.map_err(|error| status::of(&error))?;
-        Ok(cri::ContainerStatsResponse {
-            stats: Some(stats::container(&stats, &self.mountpoint())),
-        })
-    }
-
-    pub(super) async fn list_stats(
-        &self,
-        filter: Option<cri::ContainerStatsFilter>,
-    ) -> Result<Vec<cri::ContainerStats>, Status> {
-        let mut all = self.node.containers(OWNER);
-        all.retain(|seen| stats::passes(seen, filter.as_ref()));
-        let measured = self.node.stats_of(all).await;
-        let measured = measured.map_err(|error| status::of(&error))?;
-        let mountpoint = self.mountpoint();
-        Ok(measured
-            .iter()
-            .map(|one| stats::container(one, &mountpoint))
-            .collect())
-    }
-
-    /// Returns the directory whose file system holds writable layers.
-    pub(super) fn mountpoint(&self) -> String {
-        let base = self.node.services().snapshots.base();
-        base.to_string_lossy().into_owned()
     }
 }

@@ -7,6 +7,7 @@ mod container;
 mod image;
 mod runtime;
 mod sandbox;
+mod stats;
 mod stream;
 
 use agent_core::node::Node;

@@ -219,14 +219,16 @@ impl RuntimeService for Cri {
         &self,
         request: Request<cri::ContainerStatsRequest>,
     ) -> Answer<cri::ContainerStatsResponse> {
-        self.stats(request.into_inner()).await.map(Response::new)
+        self.container_use(request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn list_container_stats(
         &self,
         request: Request<cri::ListContainerStatsRequest>,
     ) -> Answer<cri::ListContainerStatsResponse> {
-        let stats = self.list_stats(request.into_inner().filter).await?;
+        let stats = self.container_uses(request.into_inner().filter).await?;
         Ok(Response::new(cri::ListContainerStatsResponse { stats }))
     }
 
@@ -236,7 +238,7 @@ impl RuntimeService for Cri {
         &self,
         request: Request<cri::StreamContainerStatsRequest>,
     ) -> Answer<Self::StreamContainerStatsStream> {
-        let stats = self.list_stats(request.into_inner().filter).await?;
+        let stats = self.container_uses(request.into_inner().filter).await?;
         Ok(batches(stats, |container_stats| {
             cri::StreamContainerStatsResponse { container_stats }
         }))
@@ -244,25 +246,31 @@ impl RuntimeService for Cri {
 
     async fn pod_sandbox_stats(
         &self,
-        _request: Request<cri::PodSandboxStatsRequest>,
+        request: Request<cri::PodSandboxStatsRequest>,
     ) -> Answer<cri::PodSandboxStatsResponse> {
-        Err(later("PodSandboxStats"))
+        self.sandbox_use(request.into_inner())
+            .await
+            .map(Response::new)
     }
 
     async fn list_pod_sandbox_stats(
         &self,
-        _request: Request<cri::ListPodSandboxStatsRequest>,
+        request: Request<cri::ListPodSandboxStatsRequest>,
     ) -> Answer<cri::ListPodSandboxStatsResponse> {
-        Err(later("ListPodSandboxStats"))
+        let stats = self.sandbox_uses(request.into_inner().filter).await?;
+        Ok(Response::new(cri::ListPodSandboxStatsResponse { stats }))
     }
 
     type StreamPodSandboxStatsStream = Streamed<cri::StreamPodSandboxStatsResponse>;
 
     async fn stream_pod_sandbox_stats(
         &self,
-        _request: Request<cri::StreamPodSandboxStatsRequest>,
+        request: Request<cri::StreamPodSandboxStatsRequest>,
     ) -> Answer<Self::StreamPodSandboxStatsStream> {
-        Err(later("StreamPodSandboxStats"))
+        let stats = self.sandbox_uses(request.into_inner().filter).await?;
+        Ok(batches(stats, |pod_sandbox_stats| {
+            cri::StreamPodSandboxStatsResponse { pod_sandbox_stats }
+        }))
     }
 
     async fn update_runtime_config(
@@ -341,14 +349,20 @@ impl RuntimeService for Cri {
         &self,
         _request: Request<cri::ListMetricDescriptorsRequest>,
     ) -> Answer<cri::ListMetricDescriptorsResponse> {
-        Err(later("ListMetricDescriptors"))
+        let descriptors = convert::metrics::descriptors();
+        Ok(Response::new(cri::ListMetricDescriptorsResponse {
+            descriptors,
+        }))
     }
 
     async fn list_pod_sandbox_metrics(
         &self,
         _request: Request<cri::ListPodSandboxMetricsRequest>,
     ) -> Answer<cri::ListPodSandboxMetricsResponse> {
-        Err(later("ListPodSandboxMetrics"))
+        let pod_metrics = self.metrics().await?;
+        Ok(Response::new(cri::ListPodSandboxMetricsResponse {
+            pod_metrics,
+        }))
     }
 
     type StreamPodSandboxMetricsStream = Streamed<cri::StreamPodSandboxMetricsResponse>;
@@ -357,7 +371,11 @@ impl RuntimeService for Cri {
         &self,
         _request: Request<cri::StreamPodSandboxMetricsRequest>,
     ) -> Answer<Self::StreamPodSandboxMetricsStream> {
-        Err(later("StreamPodSandboxMetrics"))
+        Ok(batches(self.metrics().await?, |pod_sandbox_metrics| {
+            cri::StreamPodSandboxMetricsResponse {
+                pod_sandbox_metrics,
+            }
+        }))
     }
 
     async fn runtime_config(

@@ -19,6 +19,7 @@ use super::state::ContainerState;
 use super::{extras, image_mounts, log, own_volumes, remove};
 use crate::exec::Template;
 use crate::image::{HeldImage, ImageRecord};
+use crate::metrics::Phase;
 use crate::sandbox::spec::{NamespaceScope, SandboxRecord};
 use crate::sandbox::{Live, create::durability};
 use crate::services::{Services, blocking};
@@ -124,12 +125,18 @@ async fn record_and_make(
         save_created(services, record).await?;
         return Ok(made);
     };
-    let (written, planned) = tokio::join!(written, Planned::find(services, sandbox, record));
+    let phases = &services.phases;
+    let planned = Planned::find(services, sandbox, record);
+    let planned = phases.time(Phase::ContainerPlan, planned);
+    let (written, planned) = tokio::join!(written, planned);
     written?;
     let _admitted = services.starts.acquire().await;
-    let request = planned?.make(services, sandbox, record).await?;
+    let request = planned?.make(services, sandbox, record);
+    let request = phases.time(Phase::ContainerMake, request).await?;
+    let set_up = request.set_up(live, record);
+    let set_up = phases.time(Phase::ContainerCreate, set_up);
     // Whoever finds the state and no process at the shim knows that nobody was told.
-    let (made, saved) = tokio::join!(request.set_up(live, record), save_created(services, record));
+    let (made, saved) = tokio::join!(set_up, save_created(services, record));
     let made = made?;
     saved?;
     let state = ContainerStateRecord {

@@ -17,6 +17,7 @@ use super::plan::{Found, plan};
 use super::spec::{ContainerRecord, ContainerSpec, ContainerUser, SeccompSpec};
 use super::{devices, image_mounts, log, volumes};
 use crate::exec::Template;
+use crate::metrics::Phase;
 use crate::sandbox::Live;
 use crate::sandbox::spec::SandboxRecord;
 use crate::services::{Services, blocking};
@@ -29,10 +30,14 @@ pub(crate) async fn set_up(
     record: &Arc<ContainerRecord>,
 ) -> Result<Made, StepError> {
     image_mounts::unpack_again(services, record).await?;
-    let planned = Planned::find(services, sandbox, record).await?;
+    let phases = &services.phases;
+    let planned = Planned::find(services, sandbox, record);
+    let planned = phases.time(Phase::ContainerPlan, planned).await?;
     let _admitted = services.starts.acquire().await;
-    let request = planned.make(services, sandbox, record).await?;
-    request.set_up(live, record).await
+    let request = planned.make(services, sandbox, record);
+    let request = phases.time(Phase::ContainerMake, request).await?;
+    let set_up = request.set_up(live, record);
+    phases.time(Phase::ContainerCreate, set_up).await
 }
 
 /// All that can be known of a container before anything of it is made.

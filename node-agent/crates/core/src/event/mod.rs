@@ -121,6 +121,12 @@ impl EventBus {
         self.0.receiver_count() > 0
     }
 
+    /// Returns how many listen.
+    #[must_use]
+    pub fn readers(&self) -> usize {
+        self.0.receiver_count()
+    }
+
     /// Returns what hears every event from now on.
     #[must_use]
     pub fn listen(&self) -> broadcast::Receiver<Arc<Event>> {

@@ -9,6 +9,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 
 use super::{ExecError, ExecSpec, Target, start};
+use crate::metrics::Phase;
 use crate::services::{Interrupted, Services};
 
 /// Most bytes of both streams together that are kept: with its frame the answer fits the
@@ -46,12 +47,23 @@ async fn run_here(
     target: &Target,
     spec: &ExecSpec,
 ) -> Result<ExecOutput, ExecError> {
+    let started = start(services, target, spec);
+    let (_, session) = services.phases.time(Phase::ExecStart, started).await?;
+    let ended = follow(target, spec, session);
+    services.phases.time(Phase::ExecRun, ended).await
+}
+
+/// Reads what the process writes until it ends.
+async fn follow(
+    target: &Target,
+    spec: &ExecSpec,
+    session: ExecSession,
+) -> Result<ExecOutput, ExecError> {
     let container = &target.record.id;
     let stream = |source| ExecError::Stream {
         container: container.clone(),
         source,
     };
-    let (_, session) = start(services, target, spec).await?;
     let ExecSession {
         streams, mut exit, ..
     } = session;

@@ -70,6 +70,8 @@ use catalog::Catalog;
 use flight::Flights;
 use keyed::{Keyed, Leases};
 
+use crate::metrics::Phases;
+
 /// What the images of a node may take and ask for.
 #[derive(Debug, Clone)]
 pub struct ImagesConfig {
@@ -105,6 +107,7 @@ pub struct Images {
 
 #[derive(Debug)]
 struct Inner {
+    phases: Phases,
     config: ImagesConfig,
     content: ContentStore,
     snapshots: Snapshots,
@@ -137,6 +140,7 @@ impl Images {
         snapshots: Snapshots,
         client: Client,
         records: Box<dyn ImageRecords>,
+        phases: Phases,
     ) -> Result<Self, OpenImagesError> {
         let mut catalog = Catalog::default();
         for record in records.load_all()? {
@@ -154,6 +158,7 @@ impl Images {
         Ok(Self {
             inner: Arc::new(Inner {
                 config,
+                phases,
                 content,
                 snapshots,
                 client,

@@ -16,6 +16,7 @@ use super::pull::{PullOutcome, Pulled};
 use super::record::{ImageRecord, LayerRecord, Pin};
 use super::stack::Stack;
 use super::{Images, Inner};
+use crate::metrics::Phase;
 use crate::time::Timestamp;
 
 /// One pull at work.
@@ -45,16 +46,18 @@ impl Chosen {
 impl Work<'_> {
     pub(super) async fn pull(&self) -> Result<Pulled, PullError> {
         let progress = &self.flight.progress;
-        let (repository, resolved) = self.unless_cancelled(self.resolve()).await?;
+        let phases = &self.inner.phases;
+        let resolved = phases.time(Phase::PullResolve, self.resolve());
+        let (repository, resolved) = self.unless_cancelled(resolved).await?;
         if let Some(digest) = &resolved
             && let Some(pulled) = self.adopt(digest).await?
         {
             progress.status(PullStatus::Done);
             return Ok(pulled);
         }
-        let chosen = self
-            .unless_cancelled(self.choose(&repository, resolved))
-            .await?;
+        let chosen = self.choose(&repository, resolved);
+        let chosen = phases.time(Phase::PullManifest, chosen);
+        let chosen = self.unless_cancelled(chosen).await?;
         progress.status(PullStatus::Resolved {
             digest: chosen.top.digest.clone(),
             platform: self.key.platform.clone(),
@@ -95,9 +98,12 @@ impl Work<'_> {
             origin: Some(repository),
             progress: Arc::clone(progress),
         };
-        let built = Box::pin(stack.build(self.inner, &self.flight.cancelled)).await;
+        let phases = &self.inner.phases;
+        let built = Box::pin(stack.build(self.inner, &self.flight.cancelled));
+        let built = phases.time(Phase::PullLayers, built).await;
         built.map_err(|(digest, source)| self.layer_failed(digest, source))?;
-        let image = self.record(chosen, parsed, &plans).await?;
+        let recorded = self.record(chosen, parsed, &plans);
+        let image = phases.time(Phase::PullRecord, recorded).await?;
         self.inner.sync_soon();
         progress.status(PullStatus::Done);
         Ok(Pulled {

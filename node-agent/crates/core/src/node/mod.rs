@@ -28,7 +28,7 @@ pub use containers::{Attaching, Seen};
 pub use local::{LocalError, LocalSpec};
 pub use network::NetworkCondition;
 pub use pod_ranges::PodRangesError;
-pub use stats::{ContainerStats, StatsError};
+pub use stats::StatsError;
 pub use streams::ForwardError;
 
 /// How often, and how long apart, an agent that ends tries to remove its cgroups.

@@ -6,7 +6,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::Node;
-use crate::services::{CriNetwork, Services};
+use crate::sandbox::network::plugins_join;
+use crate::services::Services;
 
 /// The ranges, as the kubelet last told them: it does not say them again after our restart.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -25,11 +26,9 @@ const KEY: &str = "node";
 /// Why the node's ranges could not be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum PodRangesError {
-    /// The built-in network has the subnets of its configuration.
-    #[error(
-        "pods of this node get addresses of the subnets that it is configured with (network.cri is built-in)"
-    )]
-    BuiltIn,
+    /// The built-in network cannot have them.
+    #[error(transparent)]
+    Network(#[from] agent_network::RangesError),
     /// More than one range of a family.
     #[error("{range} is the second range of its family")]
     Second {
@@ -44,7 +43,7 @@ pub enum PodRangesError {
 impl Classify for PodRangesError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::BuiltIn => ErrorKind::FailedPrecondition,
+            Self::Network(source) => source.kind(),
             Self::Second { .. } => ErrorKind::InvalidArgument,
             Self::Save(source) => source.kind(),
         }
@@ -52,22 +51,22 @@ impl Classify for PodRangesError {
 }
 
 impl Node {
-    /// Takes the ranges that plugins are to give addresses from, for pods that are made from now
-    /// on; at most one of each family.
+    /// Takes the ranges that pods which are made from now on get addresses from, by plugins or on
+    /// the built-in network; at most one of each family.
     ///
     /// # Errors
-    /// Where no plugin will ever hear of them, or they cannot be kept.
+    /// When the built-in network cannot have them, or they cannot be kept; nothing is changed then.
     pub async fn set_pod_ranges(&self, ranges: Vec<IpNet>) -> Result<(), PodRangesError> {
         let services = &self.services;
-        if services.settings.cri_network == CriNetwork::BuiltIn {
-            return Err(PodRangesError::BuiltIn);
-        }
         for (index, range) in ranges.iter().enumerate() {
             let v4 = |range: &IpNet| matches!(range, IpNet::V4(_));
             let mut before = ranges.iter().take(index);
             if before.any(|earlier| v4(earlier) == v4(range)) {
                 return Err(PodRangesError::Second { range: *range });
             }
+        }
+        if !plugins_join(services) {
+            services.network.set_ranges(&ranges).await?;
         }
         let record = PodRangesRecord {
             ranges: ranges.clone(),
@@ -85,6 +84,11 @@ impl Node {
 pub(crate) fn load(services: &Services) -> Result<(), LoadError> {
     let loaded = services.store.load_all::<PodRangesRecord>()?;
     if let Some((_, record)) = loaded.records.into_iter().next() {
+        if !plugins_join(services)
+            && let Err(error) = services.network.restore_ranges(&record.ranges)
+        {
+            tracing::error!(error = %agent_telemetry::chain(&error), "ranges of this node's pods were not taken up");
+        }
         *services.pod_ranges() = record.ranges;
     }
     Ok(())

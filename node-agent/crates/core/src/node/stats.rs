@@ -1,30 +1,18 @@
-//! What a container uses, read when asked.
+//! What sandboxes and containers use, from the sampler.
 
-use agent_cgroup::Stats;
-use agent_snapshot::Usage;
-use agent_types::{Classify, ContainerId, ErrorKind, Owner, SnapshotKey};
+use std::sync::Arc;
+
+use agent_types::{Classify, ContainerId, ErrorKind, Owner, SandboxId, SnapshotKey};
 
 use super::Node;
 use super::containers::Seen;
 use crate::container::StopError;
-use crate::container::state::ContainerState;
+use crate::sandbox::error::EndError;
+use crate::sandbox::view::SandboxView;
 use crate::services::{Interrupted, blocking};
-use crate::time::Timestamp;
+use crate::stats::{ContainerStats, Metrics, SandboxStats, Uncounted, detail, read};
 
-/// What a container uses.
-#[derive(Debug, Clone)]
-pub struct ContainerStats {
-    /// The container.
-    pub seen: Seen,
-    /// Of its cgroup; `None` when it does not run.
-    pub cgroup: Option<Stats>,
-    /// Of its writable layer; `None` when that could not be read.
-    pub layer: Option<Usage>,
-    /// When the layer was measured.
-    pub measured_at: Timestamp,
-}
-
-/// Why a container's use could not be told.
+/// Why a use could not be told.
 #[derive(Debug, thiserror::Error)]
 pub enum StatsError {
     /// The container was not found.
@@ -33,11 +21,25 @@ pub enum StatsError {
         /// Why.
         source: StopError,
     },
-    /// Its cgroup could not be read.
+    /// The sandbox was not found.
+    #[error(transparent)]
+    FindSandbox {
+        /// Why.
+        source: EndError,
+    },
+    /// A container's cgroup could not be read.
     #[error("cgroup of container {id} could not be read")]
-    Cgroup {
+    Container {
         /// The container.
         id: ContainerId,
+        /// Why.
+        source: agent_cgroup::CgroupError,
+    },
+    /// A sandbox's cgroup could not be read.
+    #[error("cgroup of sandbox {id} could not be read")]
+    Sandbox {
+        /// The sandbox.
+        id: SandboxId,
         /// Why.
         source: agent_cgroup::CgroupError,
     },
@@ -50,7 +52,8 @@ impl Classify for StatsError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Find { source } => source.kind(),
-            Self::Cgroup { source, .. } => source.kind(),
+            Self::FindSandbox { source } => source.kind(),
+            Self::Container { source, .. } | Self::Sandbox { source, .. } => source.kind(),
             Self::Interrupted(source) => source.kind(),
         }
     }
@@ -66,20 +69,100 @@ impl Node {
         owner: Owner,
         id: &str,
     ) -> Result<ContainerStats, StatsError> {
-        let seen = self
-            .container(owner, id)
-            .map_err(|source| StatsError::Find { source })?;
-        let services = std::sync::Arc::clone(&self.services);
-        blocking(move || measure(&services, seen)).await?
+        let seen = self.container(owner, id);
+        let seen = seen.map_err(|source| StatsError::Find { source })?;
+        self.services.sampler.note_reader();
+        if let Some(known) = read::known_container(&self.services, &seen.container) {
+            return Ok(known);
+        }
+        let services = Arc::clone(&self.services);
+        let container = seen.container;
+        let id = container.record.id.clone();
+        blocking(move || read::container(&services, &container, Uncounted::Count))
+            .await?
+            .map_err(|source| StatsError::Container { id, source })
     }
 
-    /// Returns how many bytes each of the containers has written to its own layer; `None` where
-    /// that could not be read.
+    /// Returns what each of the containers uses that run; those that end meanwhile are left out.
+    ///
+    /// # Errors
+    /// Only when the agent is going down.
+    pub async fn stats_of(&self, mut all: Vec<Seen>) -> Result<Vec<ContainerStats>, StatsError> {
+        let services = &self.services;
+        services.sampler.note_reader();
+        all.retain(|seen| read::is_running(&seen.container));
+        let known = |seen: &Seen| read::known_container(services, &seen.container);
+        if let Some(known) = all.iter().map(known).collect() {
+            return Ok(known);
+        }
+        let services = Arc::clone(services);
+        let measured = blocking(move || {
+            let measure =
+                |seen: &Seen| read::container(&services, &seen.container, Uncounted::CountYoung);
+            all.iter().filter_map(|seen| measure(seen).ok()).collect()
+        });
+        Ok(measured.await?)
+    }
+
+    /// Returns what one sandbox uses.
+    ///
+    /// # Errors
+    /// [`StatsError::FindSandbox`] when there is none of that id.
+    pub async fn sandbox_stats(&self, owner: Owner, id: &str) -> Result<SandboxStats, StatsError> {
+        let view = self.sandbox(owner, id);
+        let view = view.map_err(|source| StatsError::FindSandbox { source })?;
+        self.services.sampler.note_reader();
+        if let Some(known) = read::known_sandbox(&self.services, &view) {
+            return Ok(known);
+        }
+        let services = Arc::clone(&self.services);
+        let id = view.record.id.clone();
+        blocking(move || read::sandbox(&services, &view, Uncounted::Count))
+            .await?
+            .map_err(|source| StatsError::Sandbox { id, source })
+    }
+
+    /// Returns what each of the sandboxes uses that stand; those that end meanwhile are left out.
+    ///
+    /// # Errors
+    /// Only when the agent is going down.
+    pub async fn stats_of_sandboxes(
+        &self,
+        mut all: Vec<Arc<SandboxView>>,
+    ) -> Result<Vec<SandboxStats>, StatsError> {
+        let services = &self.services;
+        services.sampler.note_reader();
+        all.retain(|view| view.live.is_some());
+        let known = |view: &Arc<SandboxView>| read::known_sandbox(services, view);
+        if let Some(known) = all.iter().map(known).collect() {
+            return Ok(known);
+        }
+        let services = Arc::clone(services);
+        let measured = blocking(move || {
+            let measure =
+                |view: &Arc<SandboxView>| read::sandbox(&services, view, Uncounted::CountYoung);
+            all.iter().filter_map(|view| measure(view).ok()).collect()
+        });
+        Ok(measured.await?)
+    }
+
+    /// Returns what metrics of an owner's sandboxes are made of.
+    ///
+    /// # Errors
+    /// Only when the agent is going down.
+    pub async fn metrics(&self, owner: Owner) -> Result<Metrics, StatsError> {
+        let sandboxes = self.stats_of_sandboxes(self.sandboxes(owner)).await?;
+        let services = Arc::clone(&self.services);
+        Ok(blocking(move || detail::metrics(&services, sandboxes)).await?)
+    }
+
+    /// Returns how many bytes each of the containers has written to its own layer, counted now;
+    /// `None` where that could not be done.
     ///
     /// # Errors
     /// Only when the agent is going down.
     pub async fn layers_of(&self, all: Vec<Seen>) -> Result<Vec<Option<u64>>, StatsError> {
-        let services = std::sync::Arc::clone(&self.services);
+        let services = Arc::clone(&self.services);
         let measured = blocking(move || {
             let layer = |seen: &Seen| {
                 let key = SnapshotKey::from(&seen.container.record.id);
@@ -90,48 +173,4 @@ impl Node {
         });
         Ok(measured.await?)
     }
-
-    /// Returns what each of the containers uses; those that end meanwhile are left out.
-    ///
-    /// # Errors
-    /// Only when the agent is going down.
-    pub async fn stats_of(&self, all: Vec<Seen>) -> Result<Vec<ContainerStats>, StatsError> {
-        let services = std::sync::Arc::clone(&self.services);
-        let measured = blocking(move || {
-            all.into_iter()
-                .filter_map(|seen| measure(&services, seen).ok())
-                .collect()
-        });
-        Ok(measured.await?)
-    }
-}
-
-fn measure(services: &crate::services::Services, seen: Seen) -> Result<ContainerStats, StatsError> {
-    let record = &seen.container.record;
-    let running = matches!(seen.container.state, ContainerState::Running { .. });
-    let failed = |source| StatsError::Cgroup {
-        id: record.id.clone(),
-        source,
-    };
-    let cgroup = if running {
-        services
-            .cgroups
-            .open_cgroup(&record.cgroup)
-            .map_err(failed)?
-            .map(|cgroup| cgroup.stats())
-            .transpose()
-            .map_err(failed)?
-    } else {
-        None
-    };
-    let layer = services
-        .snapshots
-        .usage(&SnapshotKey::from(&record.id))
-        .ok();
-    Ok(ContainerStats {
-        cgroup,
-        layer,
-        measured_at: Timestamp::now(),
-        seen,
-    })
 }

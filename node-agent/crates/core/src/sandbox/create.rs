@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use agent_cgroup::{CgroupPath, CgroupTree, Hold, MadeLevel, PodCgroup};
-use agent_network::Attachment;
+use agent_network::{Attachment, Counters};
 use agent_seccomp::{Capabilities, Profile};
 use agent_shim_client::{
     CgroupDirectories, Events, LaunchSpec, Namespace, Network, Ready, SandboxPid, Shim,
@@ -24,6 +24,7 @@ use super::network::{self, Guest};
 use super::spec::{NamespaceScope, SandboxNetwork, SandboxRecord, SandboxSpec, SandboxStateRecord};
 use super::state::SandboxPhase;
 use super::stop::{Failed, Owned, tear_down};
+use crate::metrics::Phase;
 use crate::node::index::{Found, Index};
 use crate::services::{Interrupted, Services, blocking};
 
@@ -44,6 +45,8 @@ pub struct Live {
     pub cni: Option<Box<agent_cni::Attachment>>,
     /// Its cgroup.
     pub cgroup: PodCgroup,
+    /// Reads what its network carries; opened for the first reader.
+    pub(crate) counters: OnceLock<Option<Counters>>,
 }
 
 /// What else bringing a sandbox up needs.
@@ -143,8 +146,11 @@ pub(crate) async fn bring_up(
             source,
         })?;
     let driver = network::driver(services, record).await;
-    let permit = services.starts.acquire().await;
-    let planned = network::plan(services, record, &driver, &path).await;
+    let phases = &services.phases;
+    let permit = phases.time(Phase::PodQueue, services.starts.acquire());
+    let permit = permit.await;
+    let planned = network::plan(services, record, &driver, &path);
+    let planned = phases.time(Phase::PodPlan, planned).await;
     let mut owned = planned.map_err(&step)?;
     owned.cgroup = Some(planned_cgroup(&services.cgroups, record, path));
     match make(services, record, (sysctls, joined), &mut owned, permit).await {
@@ -182,14 +188,17 @@ async fn make(
 ) -> Result<(Live, Events), StepError> {
     let directory = services.paths().sandbox(&record.id);
     // A directory without a record would be a stray, and be removed as one.
-    save_ledger(services, record, owned).await?;
+    let phases = &services.phases;
+    let saved = save_ledger(services, record, owned);
+    phases.time(Phase::PodRecord, saved).await?;
     {
         let directory = directory.clone();
         blocking(move || prepare_directory(&directory)).await??;
     }
 
     let launch = launch_spec(record, &directory, sysctls, &joined);
-    let (shim, ready) = start_shim(services, record, launch, owned).await?;
+    let started = start_shim(services, record, launch, owned);
+    let (shim, ready) = phases.time(Phase::PodLaunch, started).await?;
     let cgroup = owned.cgroup.clone().ok_or(Interrupted)?;
     let events = shim.events().ok_or(Interrupted)?;
 
@@ -206,8 +215,10 @@ async fn make(
         .map(|(netns, netlink)| Guest { netns, netlink });
     let shim_process = Arc::new(pidfd);
     owned.shim_process = Some(Arc::clone(&shim_process));
-    network::attach(services, record, owned, guest, permit).await?;
-    save_state(services, record, SandboxPhase::Ready, owned).await?;
+    let attached = network::attach(services, record, owned, guest, permit);
+    phases.time(Phase::PodNetwork, attached).await?;
+    let saved = save_state(services, record, SandboxPhase::Ready, owned);
+    phases.time(Phase::PodRecord, saved).await?;
     let live = Live {
         shim,
         shim_pid: pid,
@@ -216,6 +227,7 @@ async fn make(
         attachment: owned.attachment.clone(),
         cni: owned.cni.clone(),
         cgroup,
+        counters: OnceLock::new(),
     };
     Ok((live, events))
 }

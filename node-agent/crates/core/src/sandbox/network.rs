@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use agent_cgroup::CgroupPath;
 use agent_cni::{Capabilities, DnsConfig, Pod};
-use agent_network::{AttachSpec, Attachment, ModeSpec};
+use agent_network::{AttachSpec, Attachment, ModeSpec, Source};
 use agent_types::Owner;
 use tokio::sync::{AcquireError, RwLockReadGuard, SemaphorePermit};
 
@@ -90,6 +90,10 @@ pub(crate) async fn plan(
         sandbox: record.id.clone(),
         mode,
         ports,
+        source: match record.spec.owner {
+            Owner::Cri => Source::Cluster,
+            Owner::Local => Source::Configured,
+        },
     })?);
     Ok(owned)
 }

@@ -10,8 +10,10 @@ use agent_core::image::{
     ImageRecord, ImageRecords, Images, ImagesConfig, Pin, Pull, PullFailure, PullSpec, Pulled,
     RecordsError,
 };
+use agent_core::metrics::Phases;
 use agent_registry::{Auth, Client, Config, Retries};
 use agent_snapshot::Snapshots;
+use agent_telemetry::metrics::Registry;
 use agent_types::ImageId;
 
 pub(crate) const BOOT: &str = "11111111-1111-1111-1111-111111111111";
@@ -91,6 +93,7 @@ impl Node {
             snapshots.clone(),
             client,
             Box::new(Files(records)),
+            Phases::register(&mut Registry::default()),
         )
         .unwrap();
         Self {

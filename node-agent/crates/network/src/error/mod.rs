@@ -2,8 +2,10 @@
 
 mod attach;
 mod open;
+mod ranges;
 mod teardown;
 
 pub use attach::{AttachError, PortHolder, ReserveError};
 pub use open::{OpenError, PrepareError};
-pub use teardown::{RecoverError, StatsError, TeardownError, TeardownErrors};
+pub use ranges::RangesError;
+pub use teardown::{RecoverError, TeardownError, TeardownErrors};

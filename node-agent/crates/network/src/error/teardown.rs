@@ -147,33 +147,3 @@ impl Classify for RecoverError {
         }
     }
 }
-
-/// Why a sandbox's counters could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum StatsError {
-    /// The link is gone.
-    #[error("link {interface} of sandbox {sandbox} does not exist")]
-    NotFound {
-        /// The sandbox.
-        sandbox: SandboxId,
-        /// The host's end.
-        interface: String,
-    },
-    /// The kernel did not answer.
-    #[error("counters of sandbox {sandbox} cannot be read")]
-    Read {
-        /// The sandbox.
-        sandbox: SandboxId,
-        /// Why.
-        source: rtnetlink::Error,
-    },
-}
-
-impl Classify for StatsError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            Self::NotFound { .. } => ErrorKind::NotFound,
-            Self::Read { .. } => ErrorKind::Internal,
-        }
-    }
-}

@@ -214,6 +214,27 @@ pub(crate) async fn bring_up(
     handle.link().set(message).execute().await
 }
 
+/// Takes addresses off the bridge that are not among `addresses`, of ranges that sandboxes no
+/// longer have. Those that every link gives itself stay.
+pub(crate) async fn drop_others(
+    handle: &Handle,
+    index: u32,
+    addresses: &[IpNet],
+) -> Result<(), rtnetlink::Error> {
+    let all = handle.address().get().set_link_index_filter(index);
+    let all: Vec<AddressMessage> = all.execute().try_collect().await?;
+    for message in all {
+        let Some(address) = address_of(&message) else {
+            continue;
+        };
+        let own = matches!(address.addr(), IpAddr::V6(ip) if ip.is_unicast_link_local());
+        if !own && !addresses.contains(&address) {
+            handle.address().del(message).execute().await?;
+        }
+    }
+    Ok(())
+}
+
 /// Puts a link on the bridge and brings it up.
 pub(crate) async fn join(handle: &Handle, index: u32, bridge: u32) -> Result<(), rtnetlink::Error> {
     let message = LinkUnspec::new_with_index(index)

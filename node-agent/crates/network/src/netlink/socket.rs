@@ -279,17 +279,25 @@ impl Message<'_> {
         } else {
             HEADER
         };
-        let mut attributes = self.payload.get(4 + original..)?;
-        loop {
-            let length = usize::from(u16::from_ne_bytes(*attributes.first_chunk()?));
-            let kind = u16::from_ne_bytes(*attributes.get(2..)?.first_chunk()?);
-            let value = attributes.get(4..length)?;
-            if kind == ATTRIBUTE_MESSAGE {
-                let text = String::from_utf8_lossy(value);
-                return Some(text.trim_end_matches('\0').into());
-            }
-            attributes = attributes.get(align(length)..)?;
-        }
+        let mut attributes = Reader(self.payload.get(4 + original..)?);
+        let (_, text) = attributes.find(|(kind, _)| *kind == ATTRIBUTE_MESSAGE)?;
+        let text = String::from_utf8_lossy(text);
+        Some(text.trim_end_matches('\0').into())
+    }
+}
+
+/// Kind and value of each attribute of a message.
+pub(super) struct Reader<'a>(pub(super) &'a [u8]);
+
+impl<'a> Iterator for Reader<'a> {
+    type Item = (u16, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let length = usize::from(u16::from_ne_bytes(*self.0.first_chunk()?));
+        let kind = u16::from_ne_bytes(*self.0.get(2..)?.first_chunk()?);
+        let value = self.0.get(4..length)?;
+        self.0 = self.0.get(align(length)..).unwrap_or_default();
+        Some((kind, value))
     }
 }
 

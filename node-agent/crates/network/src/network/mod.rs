@@ -10,6 +10,7 @@ mod attach;
 mod detach;
 mod open;
 mod prepare;
+mod ranges;
 mod recover;
 mod reserve;
 mod state;
@@ -30,7 +31,7 @@ use crate::netlink::Socket;
 use crate::nft::Table;
 
 pub use recover::Recovery;
-pub use stats::{InterfaceStats, Status};
+pub use stats::Status;
 
 use state::State;
 

@@ -13,6 +13,7 @@ use crate::ipam::Pool;
 use crate::netlink::watch::Watch;
 use crate::netlink::{Socket, interface_prefix};
 use crate::nft::Table;
+use crate::pools::Pools;
 
 impl Network {
     /// Opens the network with `config`.
@@ -50,10 +51,10 @@ impl Network {
         let links = Watch::links().map_err(socket("link events"))?;
         let tables = Watch::tables().map_err(socket("packet filter events"))?;
         tokio::spawn(connection);
-        let pool = Pool::new(config.ipv4_subnet, config.ipv6_subnet);
+        let pools = Pools::new(Pool::new(config.ipv4_subnet, config.ipv6_subnet));
         let inner = Arc::new(Inner {
             prefix: interface_prefix(&config.bridge),
-            state: Mutex::new(State::new(pool, config.first_port)),
+            state: Mutex::new(State::new(pools, config.first_port)),
             config,
             ledger,
             changes: Mutex::new(changes),

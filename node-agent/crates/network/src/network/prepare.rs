@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use ipnet::IpNet;
-
 use super::{Base, Inner, Network, lock};
 use crate::attachment::MacAddress;
 use crate::error::PrepareError;
@@ -11,6 +9,7 @@ use crate::host::bridge::{self, Link};
 use crate::host::sysctl::{self, SysctlError};
 use crate::host::{Mark, overlap, rules};
 use crate::nft::{Rules, bridge_ruleset, inet_ruleset};
+use crate::pools::Source;
 
 /// MTU where the host has no default route to tell it.
 const DEFAULT_MTU: u32 = 1500;
@@ -55,7 +54,8 @@ impl Inner {
         let ours = existing.as_ref().map(|link| link.index);
         let around = bridge::surroundings(&self.handle, &links, ours).await;
         let around = around.map_err(inspect)?;
-        if let Some((subnet, occupant)) = overlap::find(&self.subnets(), &around.occupants) {
+        let subnets = lock(&self.state).pools.subnets();
+        if let Some((subnet, occupant)) = overlap::find(&subnets, &around.occupants) {
             return Err(PrepareError::Overlap { subnet, occupant });
         }
         let mtu = self
@@ -78,7 +78,11 @@ impl Inner {
             bridge: name.clone(),
             source,
         };
-        bridge::bring_up(&self.handle, bridge, &self.gateways())
+        let gateways = lock(&self.state).pools.gateways();
+        bridge::bring_up(&self.handle, bridge, &gateways)
+            .await
+            .map_err(failed)?;
+        bridge::drop_others(&self.handle, bridge, &gateways)
             .await
             .map_err(failed)?;
         let alias = lock(&self.changes).to_alias();
@@ -95,25 +99,6 @@ impl Inner {
         link.is_bridge
             && link.name == self.config.bridge
             && lock(&self.changes).own(&link.name, &link.alias)
-    }
-
-    fn subnets(&self) -> Vec<IpNet> {
-        let ipv4 = self.config.ipv4_subnet.map(|net| IpNet::V4(net.trunc()));
-        let ipv6 = self.config.ipv6_subnet.map(|net| IpNet::V6(net.trunc()));
-        ipv4.into_iter().chain(ipv6).collect()
-    }
-
-    fn gateways(&self) -> Vec<IpNet> {
-        let (ipv4, ipv6) = lock(&self.state).pool.gateways();
-        let (net4, net6) = (self.config.ipv4_subnet, self.config.ipv6_subnet);
-        let with_prefix = |ip, prefix| IpNet::new(ip, prefix).ok();
-        let ipv4 = ipv4
-            .zip(net4)
-            .and_then(|(ip, net)| with_prefix(ip.into(), net.prefix_len()));
-        let ipv6 = ipv6
-            .zip(net6)
-            .and_then(|(ip, net)| with_prefix(ip.into(), net.prefix_len()));
-        ipv4.into_iter().chain(ipv6).collect()
     }
 
     /// Tells the ledger what is about to be changed and returns the settings to write.
@@ -139,10 +124,7 @@ impl Inner {
             .filter(routing)
             .map(|l| l.name.clone())
             .collect();
-        let families = (
-            self.config.ipv4_subnet.is_some(),
-            self.config.ipv6_subnet.is_some(),
-        );
+        let families = lock(&self.state).pools.families();
         let mut changes = lock(&self.changes).clone();
         let writes = sysctl::plan_forwarding(&mut changes, families, &routing, &adopted)
             .map_err(|source| self.sysctl_error(source))?;
@@ -156,12 +138,12 @@ impl Inner {
     }
 
     pub(super) async fn lay_down_rules(&self) -> Result<(), PrepareError> {
+        let subnets = lock(&self.state).pools.subnets();
         let rules = Rules {
             table: &self.config.table,
             bridge: &self.config.bridge,
             prefix: &self.prefix,
-            ipv4: self.config.ipv4_subnet,
-            ipv6: self.config.ipv6_subnet,
+            subnets: &subnets,
         };
         let program = &self.config.nft;
         let failed = |source| PrepareError::Rules {
@@ -192,7 +174,8 @@ impl Inner {
             bridge: name.clone(),
             source,
         };
-        let (ipv4, ipv6) = lock(&self.state).pool.gateways();
+        // It goes with the configured range, and so stays what it is.
+        let (ipv4, ipv6) = lock(&self.state).pools.of(Source::Configured).gateways();
         bridge::create(&self.handle, name, MacAddress::of(ipv4, ipv6), mtu)
             .await
             .map_err(failed)?;
@@ -223,7 +206,8 @@ impl Inner {
     async fn set_up(self: &Arc<Self>, writes: Vec<(String, String)>) -> Result<(), PrepareError> {
         let name = &self.config.bridge;
         let mut settings = Vec::new();
-        if self.config.ipv4_subnet.is_some() {
+        let (ipv4, ipv6) = lock(&self.state).pools.families();
+        if ipv4 {
             // 127.0.0.1 of the host reaches published ports; the guard drops the rest.
             settings.push((format!("net/ipv4/conf/{name}/route_localnet"), "1"));
             settings.push((format!("net/ipv4/conf/{name}/accept_redirects"), "0"));
@@ -232,11 +216,7 @@ impl Inner {
             // CVE-2020-13401: no sandbox advertises itself as the host's router.
             settings.push((format!("net/ipv6/conf/{name}/accept_ra"), "0"));
             settings.push((format!("net/ipv6/conf/{name}/accept_redirects"), "0"));
-            let off = if self.config.ipv6_subnet.is_some() {
-                "0"
-            } else {
-                "1"
-            };
+            let off = if ipv6 { "0" } else { "1" };
             settings.push((format!("net/ipv6/conf/{name}/disable_ipv6"), off));
         }
         let mut settings: Vec<(String, String)> = settings

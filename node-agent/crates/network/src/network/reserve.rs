@@ -10,7 +10,9 @@ use crate::attachment::{
 };
 use crate::config::Config;
 use crate::error::{PortHolder, ReserveError};
+use crate::ipam::Pool;
 use crate::netlink::{interface_name, link};
+use crate::pools::Subnets;
 use crate::port::{PortMapping, Probe, Scope, probe};
 
 /// Ports tried where any will do, before giving up.
@@ -85,27 +87,28 @@ fn reserve_bridge(
     }
     let ports = choose_ports(config, state, spec)?;
     let number = state
-        .pool
-        .allocate()
+        .pools
+        .allocate(spec.source)
         .map_err(|source| ReserveError::Exhausted {
             sandbox: sandbox.clone(),
             source,
         })?;
-    let attachment = describe(config, state, sandbox, number, ports);
+    let pool = state.pools.of(spec.source);
+    let attachment = describe(config, pool, sandbox, number.number, ports);
     state.insert(attachment.clone(), Some(number));
     Ok(attachment)
 }
 
 fn describe(
     config: &Config,
-    state: &State,
+    pool: &Pool,
     sandbox: &SandboxId,
     number: u32,
     ports: Vec<PortMapping>,
 ) -> BridgeAttachment {
-    let (ipv4, ipv6) = state.pool.addresses(number);
-    let (gateway4, gateway6) = state.pool.gateways();
-    let (subnet4, subnet6) = state.pool.subnets();
+    let (ipv4, ipv6) = pool.addresses(number);
+    let (gateway4, gateway6) = pool.gateways();
+    let (subnet4, subnet6) = pool.subnets();
     let of4 = || {
         Some(Ipv4Address {
             address: Ipv4Net::new(ipv4?, subnet4?.prefix_len()).ok()?,
@@ -146,8 +149,9 @@ fn choose_ports(
     spec: &AttachSpec,
 ) -> Result<Vec<PortMapping>, ReserveError> {
     let mut chosen: Vec<PortMapping> = Vec::with_capacity(spec.ports.len());
+    let subnets = state.pools.of(spec.source).subnets();
     for port in &spec.ports {
-        check(config, &spec.sandbox, port)?;
+        check(subnets, &spec.sandbox, port)?;
         let taken_here = |port: &PortMapping, chosen: &[PortMapping]| {
             chosen.iter().any(|other| {
                 other.protocol == port.protocol
@@ -230,7 +234,7 @@ fn ask_host(port: &PortMapping) -> Result<Probe, ReserveError> {
     })
 }
 
-fn check(config: &Config, sandbox: &SandboxId, port: &PortMapping) -> Result<(), ReserveError> {
+fn check(subnets: Subnets, sandbox: &SandboxId, port: &PortMapping) -> Result<(), ReserveError> {
     let invalid = |why| ReserveError::Invalid {
         sandbox: sandbox.clone(),
         port: port.to_string(),
@@ -247,8 +251,8 @@ fn check(config: &Config, sandbox: &SandboxId, port: &PortMapping) -> Result<(),
     }
     // [::1] is served by a forwarder, which reaches sandboxes of either family.
     let reachable = scope.has_loopback6()
-        || (scope.has_v4() && config.ipv4_subnet.is_some())
-        || (scope.has_v6() && config.ipv6_subnet.is_some());
+        || (scope.has_v4() && subnets.0.is_some())
+        || (scope.has_v6() && subnets.1.is_some());
     if reachable {
         Ok(())
     } else {
@@ -261,7 +265,8 @@ fn check(config: &Config, sandbox: &SandboxId, port: &PortMapping) -> Result<(),
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ipam::Pool;
+    use crate::Source;
+    use crate::pools::Pools;
     use crate::port::Protocol;
     use agent_types::{Classify, ErrorKind};
 
@@ -279,14 +284,13 @@ mod tests {
             sandbox: name.parse().unwrap(),
             mode: ModeSpec::Bridge,
             ports: ports.to_vec(),
+            source: Source::Configured,
         }
     }
 
     fn state(config: &Config) -> State {
-        State::new(
-            Pool::new(config.ipv4_subnet, config.ipv6_subnet),
-            config.first_port,
-        )
+        let pool = Pool::new(config.ipv4_subnet, config.ipv6_subnet);
+        State::new(Pools::new(pool), config.first_port)
     }
 
     #[test]

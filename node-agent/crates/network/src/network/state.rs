@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use agent_types::SandboxId;
 
 use crate::attachment::BridgeAttachment;
-use crate::ipam::Pool;
 use crate::nft::{Element, elements};
+use crate::pools::{Number, Pools};
 use crate::port::{PortTable, keep};
 
 /// What is known of a sandbox's link.
@@ -22,8 +22,8 @@ pub(super) enum LinkState {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) attachment: BridgeAttachment,
-    /// Its number in the pool; none for a record of another subnet.
-    number: Option<u32>,
+    /// Its number; none for a record without an address, or with one of another sandbox.
+    number: Option<Number>,
     pub(super) link: LinkState,
     /// Its ports are withdrawn; only its address waits for the link to go.
     pub(super) detached: bool,
@@ -32,7 +32,7 @@ pub(super) struct Entry {
 /// Every sandbox on the bridge.
 #[derive(Debug)]
 pub(super) struct State {
-    pub(super) pool: Pool,
+    pub(super) pools: Pools,
     pub(super) ports: PortTable,
     entries: HashMap<SandboxId, Entry>,
     by_interface: HashMap<String, SandboxId>,
@@ -41,9 +41,9 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(pool: Pool, first_port: u16) -> Self {
+    pub(super) fn new(pools: Pools, first_port: u16) -> Self {
         Self {
-            pool,
+            pools,
             ports: PortTable::default(),
             entries: HashMap::new(),
             by_interface: HashMap::new(),
@@ -79,7 +79,7 @@ impl State {
     }
 
     /// Enters a sandbox whose address number is taken already, and holds its ports.
-    pub(super) fn insert(&mut self, attachment: BridgeAttachment, number: Option<u32>) {
+    pub(super) fn insert(&mut self, attachment: BridgeAttachment, number: Option<Number>) {
         let sandbox = attachment.sandbox.clone();
         for port in &attachment.ports {
             self.ports.hold(port, &sandbox, keep(port));
@@ -100,11 +100,12 @@ impl State {
         if self.entries.contains_key(&attachment.sandbox) {
             return true;
         }
-        let ipv4 = attachment.ipv4.map(|ip| ip.address.addr());
-        let ipv6 = attachment.ipv6.map(|ip| ip.address.addr());
-        let number = self.pool.number_of(ipv4, ipv6);
-        let ours = number.is_none_or(|number| self.pool.take(number));
-        self.insert(attachment.clone(), number.filter(|_| ours));
+        let ipv4 = attachment.ipv4.map(|ip| ip.address);
+        let ipv6 = attachment.ipv6.map(|ip| ip.address);
+        let adopted = self.pools.adopt(ipv4, ipv6);
+        let ours = adopted.is_none_or(|(_, taken)| taken);
+        let number = adopted.filter(|_| ours).map(|(number, _)| number);
+        self.insert(attachment.clone(), number);
         ours
     }
 
@@ -149,7 +150,7 @@ impl State {
         if let Some(entry) = self.entries.remove(sandbox) {
             self.by_interface.remove(&entry.attachment.interface);
             if let Some(number) = entry.number {
-                self.pool.release(number);
+                self.pools.release(number);
             }
         }
     }
@@ -158,10 +159,17 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Source;
     use crate::attachment::{Ipv4Address, MacAddress};
+    use crate::ipam::Pool;
 
     fn state() -> State {
-        State::new(Pool::new("10.0.0.0/29".parse().ok(), None), 40_000)
+        let pool = Pool::new("10.0.0.0/29".parse().ok(), None);
+        State::new(Pools::new(pool), 40_000)
+    }
+
+    fn in_use(state: &State) -> usize {
+        state.pools.all().iter().map(Pool::in_use).sum()
     }
 
     fn attachment(state: &State, name: &str, number: u32) -> BridgeAttachment {
@@ -169,18 +177,21 @@ mod tests {
             sandbox: name.parse().unwrap(),
             interface: format!("link-{name}"),
             mac: MacAddress([0; 6]),
-            ipv4: state.pool.addresses(number).0.map(|address| Ipv4Address {
-                address: ipnet::Ipv4Net::new(address, 29).unwrap(),
-                gateway: "10.0.0.1".parse().unwrap(),
-            }),
+            ipv4: state.pools.all()[0]
+                .addresses(number)
+                .0
+                .map(|address| Ipv4Address {
+                    address: ipnet::Ipv4Net::new(address, 29).unwrap(),
+                    gateway: "10.0.0.1".parse().unwrap(),
+                }),
             ipv6: None,
             ports: Vec::new(),
         }
     }
 
     fn join(state: &mut State, name: &str) -> SandboxId {
-        let number = state.pool.allocate().unwrap();
-        let attachment = attachment(state, name, number);
+        let number = state.pools.allocate(Source::Configured).unwrap();
+        let attachment = attachment(state, name, number.number);
         state.insert(attachment, Some(number));
         name.parse().unwrap()
     }
@@ -191,11 +202,11 @@ mod tests {
         let id = join(&mut state, "a");
         state.get_mut(&id).unwrap().link = LinkState::Present;
         assert!(state.detach(&id));
-        assert_eq!(state.pool.in_use(), 1);
+        assert_eq!(in_use(&state), 1);
         assert!(state.waits_for("link-a") && !state.waits_for("link-b"));
         assert!(state.detach(&id), "detaching twice changes nothing");
         state.link_gone("link-a");
-        assert_eq!(state.pool.in_use(), 0);
+        assert_eq!(in_use(&state), 0);
         assert!(!state.detach(&id));
         assert!(!state.knows_interface("link-a"));
     }
@@ -206,9 +217,9 @@ mod tests {
         let id = join(&mut state, "a");
         state.get_mut(&id).unwrap().link = LinkState::Present;
         state.link_gone("link-a");
-        assert_eq!(state.pool.in_use(), 1, "still reserved");
+        assert_eq!(in_use(&state), 1, "still reserved");
         assert!(!state.detach(&id));
-        assert_eq!(state.pool.in_use(), 0);
+        assert_eq!(in_use(&state), 0);
     }
 
     #[test]
@@ -219,7 +230,7 @@ mod tests {
         let twin = attachment(&state, "b", 3);
         assert!(!state.adopt(&twin), "the address belongs to a");
         state.detach(&"b".parse().unwrap());
-        assert_eq!(state.pool.in_use(), 1, "b gave nothing back that is a's");
+        assert_eq!(in_use(&state), 1, "b gave nothing back that is a's");
         let mut elsewhere = attachment(&state, "c", 4);
         elsewhere.ipv4 = None;
         assert!(state.adopt(&elsewhere));

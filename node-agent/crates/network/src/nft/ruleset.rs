@@ -13,7 +13,7 @@
 
 use std::fmt::Write as _;
 
-use ipnet::{Ipv4Net, Ipv6Net};
+use ipnet::IpNet;
 
 /// What the fixed rules depend on; names were checked by [`crate::Config::check`].
 #[derive(Debug, Clone)]
@@ -24,10 +24,8 @@ pub(crate) struct Rules<'a> {
     pub(crate) bridge: &'a str,
     /// What the names of the sandboxes' links start with.
     pub(crate) prefix: &'a str,
-    /// IPv4 range of the sandboxes.
-    pub(crate) ipv4: Option<Ipv4Net>,
-    /// IPv6 range of the sandboxes.
-    pub(crate) ipv6: Option<Ipv6Net>,
+    /// Ranges of the sandboxes.
+    pub(crate) subnets: &'a [IpNet],
 }
 
 /// The maps of published ports: name and type.
@@ -141,18 +139,21 @@ fn forward_rules(bridge: &str) -> [String; 5] {
 fn masquerade_rules(rules: &Rules<'_>) -> Vec<String> {
     let bridge = rules.bridge;
     let mut all = Vec::new();
-    if let Some(net) = rules.ipv4.map(|net| net.trunc()) {
-        all.extend([
-            format!("oifname \"{bridge}\" ip saddr {net} ct status dnat masquerade"),
-            format!("oifname \"{bridge}\" ip saddr 127.0.0.0/8 masquerade"),
-            format!("oifname != \"{bridge}\" ip saddr {net} ip daddr != 224.0.0.0/4 masquerade"),
-        ]);
-    }
-    if let Some(net) = rules.ipv6.map(|net| net.trunc()) {
-        all.extend([
-            format!("oifname \"{bridge}\" ip6 saddr {net} ct status dnat masquerade"),
-            format!("oifname != \"{bridge}\" ip6 saddr {net} ip6 daddr != ff00::/8 masquerade"),
-        ]);
+    for subnet in rules.subnets.iter().map(IpNet::trunc) {
+        let (family, multicast) = match subnet {
+            IpNet::V4(_) => ("ip", "224.0.0.0/4"),
+            IpNet::V6(_) => ("ip6", "ff00::/8"),
+        };
+        all.push(format!(
+            "oifname \"{bridge}\" {family} saddr {subnet} ct status dnat masquerade"
+        ));
+        let loopback = format!("oifname \"{bridge}\" ip saddr 127.0.0.0/8 masquerade");
+        if family == "ip" && !all.contains(&loopback) {
+            all.push(loopback);
+        }
+        all.push(format!(
+            "oifname != \"{bridge}\" {family} saddr {subnet} {family} daddr != {multicast} masquerade"
+        ));
     }
     all
 }
@@ -190,32 +191,44 @@ pub(crate) fn bridge_ruleset(rules: &Rules<'_>) -> String {
 mod tests {
     use super::*;
 
-    fn rules() -> Rules<'static> {
+    fn subnets(texts: &[&str]) -> Vec<IpNet> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    fn rules(subnets: &[IpNet]) -> Rules<'_> {
         Rules {
             table: "node_agent",
             bridge: "nodeagent0",
             prefix: "naabc",
-            ipv4: "10.199.0.0/16".parse().ok(),
-            ipv6: "fd6e:6f64:6561:1::/64".parse().ok(),
+            subnets,
         }
+    }
+
+    fn default_subnets() -> Vec<IpNet> {
+        subnets(&["10.199.0.0/16", "fd6e:6f64:6561:1::/64"])
     }
 
     #[test]
     fn the_routed_rules_are_these() {
-        assert_eq!(inet_ruleset(&rules()), include_str!("inet.snapshot"));
+        assert_eq!(
+            inet_ruleset(&rules(&default_subnets())),
+            include_str!("inet.snapshot")
+        );
     }
 
     #[test]
     fn the_bridged_rules_are_these() {
-        assert_eq!(bridge_ruleset(&rules()), include_str!("bridge.snapshot"));
+        assert_eq!(
+            bridge_ruleset(&rules(&default_subnets())),
+            include_str!("bridge.snapshot")
+        );
     }
 
     #[test]
-    fn a_family_without_a_subnet_is_not_masqueraded() {
-        let text = inet_ruleset(&Rules {
-            ipv6: None,
-            ..rules()
-        });
+    fn a_family_without_a_subnet_is_not_masqueraded_and_every_subnet_is() {
+        let text = inet_ruleset(&rules(&subnets(&["10.199.0.0/16", "10.1.0.0/24"])));
         assert!(!text.contains("ip6 saddr") && text.contains("ip saddr 10.199.0.0/16"));
+        assert!(text.contains("ip saddr 10.1.0.0/24 ip daddr != 224.0.0.0/4 masquerade"));
+        assert_eq!(text.matches("saddr 127.0.0.0/8 masquerade").count(), 1);
     }
 }

@@ -121,6 +121,7 @@ pub(crate) fn spec(name: &str, ports: &[PortMapping]) -> AttachSpec {
         sandbox: name.parse().unwrap(),
         mode: ModeSpec::Bridge,
         ports: ports.to_vec(),
+        source: agent_network::Source::Configured,
     }
 }
 

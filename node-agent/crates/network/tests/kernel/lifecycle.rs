@@ -1,6 +1,7 @@
 //! Attaching, detaching, and what is left behind.
 
 use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -49,8 +50,17 @@ fn the_inside_is_complete_when_attach_returns() {
             routes.contains("default via fd6e:6f64:6561:1::1 dev eth0"),
             "{routes}"
         );
-        let stats = network.stats(pod.bridge()).await.unwrap();
-        assert!(stats.tx_packets < 1000);
+        let counters = agent_network::Counters::open(pod.netns.as_fd()).unwrap();
+        let before = counters.read().unwrap();
+        let names: Vec<_> = before.iter().map(|one| one.name.as_str()).collect();
+        assert_eq!(names, ["eth0"]);
+        run_in(&pod.netns, "ping", "-c 3 -i 0.01 -W 5 10.199.0.1");
+        let after = counters.read().unwrap();
+        assert!(after[0].tx_packets >= before[0].tx_packets + 3, "{after:?}");
+        assert!(
+            after[0].rx_bytes >= before[0].rx_bytes + 3 * 84,
+            "{after:?}"
+        );
     });
 }
 

@@ -7,6 +7,7 @@
 mod clone;
 mod confine;
 mod fds;
+mod open;
 mod stand_in;
 
 pub use clone::{Child, Fork, ForkError, Forked, Relation, fork, leave};
@@ -15,4 +16,5 @@ pub use confine::{
     reset_signals, set_ambient, set_credentials, set_hostname_and_domain,
 };
 pub use fds::{close_all, keep_descriptors_from_programs, keep_stdio_and, place_stdio};
+pub use open::{OpenFiles, open_files, open_files_limit};
 pub use stand_in::StandIn;

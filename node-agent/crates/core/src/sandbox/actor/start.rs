@@ -13,6 +13,7 @@ use crate::container::create::Made;
 use crate::container::state::{ContainerEvent, ContainerState, Exit, ExitReason};
 use crate::container::{AttachError, CreateError, StartError, set_up};
 use crate::event::Action;
+use crate::metrics::Phase;
 use crate::sandbox::create::{Joined, Live, bring_up};
 use crate::sandbox::error::RunError;
 use crate::sandbox::state::{SandboxEvent, SandboxPhase};
@@ -78,8 +79,10 @@ impl Actor {
         };
         slot.busy = Some(Busy::Starting);
         let id = id.clone();
+        let services = Arc::clone(&self.services);
         self.spawn(async move {
-            let result = release(&live, &id).await;
+            let released = release(&live, &id);
+            let result = services.phases.time(Phase::ContainerStart, released).await;
             Done::Started(id, result)
         });
     }
@@ -353,7 +356,9 @@ impl LocalStart {
             // A client that went away is not connected.
             drop(reply.send(result));
         }
-        let started_at = release(live, id).await?;
+        let released = release(live, id);
+        let phases = &self.services.phases;
+        let started_at = phases.time(Phase::ContainerStart, released).await?;
         Ok((made, started_at))
     }
 }
