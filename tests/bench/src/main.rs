@@ -24,6 +24,7 @@ mod restart;
 mod stats;
 mod streaming;
 mod throughput;
+mod told;
 
 use std::process::ExitCode;
 
@@ -31,12 +32,12 @@ use anyhow::{Context as _, Result, anyhow};
 use clap::Parser as _;
 use harness::image::Image;
 use harness::registry::Registry;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::{Cli, Measure};
 use crate::peer::{Peer, Surroundings};
 use crate::private::Private;
 use crate::report::Report;
+use crate::told::Told;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -128,26 +129,4 @@ async fn figures(cli: &Cli, registry: &Registry, peers: &mut Vec<Peer>) -> Resul
         }
     }
     Ok(report)
-}
-
-/// The signals that end a run before its time.
-struct Told {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Told {
-    fn listen() -> Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt()).context("listen for SIGINT")?,
-            terminate: signal(SignalKind::terminate()).context("listen for SIGTERM")?,
-        })
-    }
-
-    async fn ended(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.terminate.recv() => "SIGTERM",
-        }
-    }
 }
