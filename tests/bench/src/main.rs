@@ -107,11 +107,8 @@ async fn figures(cli: &Cli, registry: &Registry, peers: &mut Vec<Peer>) -> Resul
     };
     for (number, spec) in cli.peers().iter().enumerate() {
         eprintln!("starting {}", spec.name());
-        peers.push(
-            Peer::start(spec, number, &surroundings)
-                .await
-                .with_context(|| format!("start {}", spec.name()))?,
-        );
+        let peer = Peer::start(spec, number, &surroundings).await;
+        peers.push(peer.with_context(|| format!("start {}", spec.name()))?);
     }
     let mut report = Report::new(cli.baseline(), peers);
     for measure in cli.measures() {

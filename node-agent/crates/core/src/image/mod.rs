@@ -70,8 +70,6 @@ use catalog::Catalog;
 use flight::Flights;
 use keyed::{Keyed, Leases};
 
-use crate::metrics::Phases;
-
 /// What the images of a node may take and ask for.
 #[derive(Debug, Clone)]
 pub struct ImagesConfig {
@@ -107,7 +105,7 @@ pub struct Images {
 
 #[derive(Debug)]
 struct Inner {
-    phases: Phases,
+    phases: crate::metrics::Phases,
     config: ImagesConfig,
     content: ContentStore,
     snapshots: Snapshots,
@@ -140,7 +138,7 @@ impl Images {
         snapshots: Snapshots,
         client: Client,
         records: Box<dyn ImageRecords>,
-        phases: Phases,
+        phases: crate::metrics::Phases,
     ) -> Result<Self, OpenImagesError> {
         let mut catalog = Catalog::default();
         for record in records.load_all()? {
