@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use harness::node::Node;
-use harness::wait;
+use harness::{process, wait};
 use proto::cri::PodSandboxState;
 use serde_json::json;
 
@@ -33,7 +33,7 @@ fn a_pod_whose_joining_was_cut_short_is_released() -> Result<()> {
         host.script("1.0.0")?;
         host.does(
             "ADD",
-            r#"echo $CNI_CONTAINERID >"$here/part"; mv "$here/part" "$here/self"; exec sleep 3"#,
+            r#"echo $CNI_CONTAINERID >"$here/part"; mv "$here/part" "$here/self"; exec sleep 16384"#,
         )?;
         let mut node = host.node().await?;
         let cri = node.cri.clone();
@@ -46,6 +46,11 @@ fn a_pod_whose_joining_was_cut_short_is_released() -> Result<()> {
         let id = host.wrote("self")?.trim().to_owned();
         node.restart().await?;
         assert!(running.await?.is_err());
+        let is_plugin = |one: &process::Process| one.state != 'Z' && one.command == "sleep 16384";
+        assert!(
+            !process::all()?.iter().any(is_plugin),
+            "the plugin would go on making what is released"
+        );
         wait::until_async("it is released", || async {
             Ok(host.calls().contains(&format!("DEL {id}")).then_some(()))
         })

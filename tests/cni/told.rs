@@ -3,7 +3,8 @@
 use anyhow::Result;
 use harness::node::Node;
 use proto::cri::{
-    DnsConfig, NetworkConfig, PortMapping, Protocol, RuntimeConfig, UpdateRuntimeConfigRequest,
+    DnsConfig, NetworkConfig, PodSandboxStatusRequest, PortMapping, Protocol, RuntimeConfig,
+    UpdateRuntimeConfigRequest,
 };
 use serde_json::json;
 use tonic::Code;
@@ -152,6 +153,45 @@ fn what_cannot_be_told_is_refused_before_a_plugin_runs() -> Result<()> {
         let refused = node.cri.run_sandbox(&config).await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
         assert_eq!(host.calls(), [""; 0]);
+        host.finish(node).await
+    })
+}
+
+#[test]
+fn whoever_looks_closely_is_told_whether_the_plugins_miss_anything() -> Result<()> {
+    on_host(async |host| {
+        host.script("1.0.0")?;
+        let node = host.node().await?;
+        let sandbox = node.sandbox("one").await?;
+        let told = |verbose: bool| {
+            let mut runtime = node.cri.runtime.clone();
+            let request = PodSandboxStatusRequest {
+                pod_sandbox_id: sandbox.id.clone(),
+                verbose,
+            };
+            async move {
+                let answer = runtime.pod_sandbox_status(request).await?.into_inner();
+                anyhow::Ok(answer.info.get("network").cloned())
+            }
+        };
+        host.calls();
+        assert_eq!(told(false).await?, None);
+        assert!(
+            host.calls().is_empty(),
+            "a kubelet that lists runs no plugin"
+        );
+        let told_whole = told(true).await?.unwrap_or_default();
+        assert!(
+            told_whole.contains("as the plugins made it"),
+            "{told_whole}"
+        );
+        assert_eq!(host.calls(), [format!("CHECK {}", sandbox.id)]);
+        host.does(
+            "CHECK",
+            r#"echo '{"cniVersion": "1.0.0", "code": 100, "msg": "eth0 is gone"}'; exit 1"#,
+        )?;
+        let told_missing = told(true).await?.unwrap_or_default();
+        assert!(told_missing.contains("eth0 is gone"), "{told_missing}");
         host.finish(node).await
     })
 }

@@ -5,6 +5,7 @@ mod cdi;
 mod container;
 mod events;
 mod exec;
+mod handlers;
 mod image;
 mod isolation;
 mod lists;

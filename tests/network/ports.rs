@@ -282,3 +282,34 @@ async fn the_hosts_loopback_stays_closed() -> Result<()> {
     );
     node.finish().await
 }
+
+#[tokio::test]
+async fn an_sctp_port_is_led_to_its_pod_and_is_no_tcp_port() -> Result<()> {
+    let node = Node::start().await?;
+    let port = free_address()?.port();
+    let sctp = PortMapping {
+        protocol: Protocol::Sctp.into(),
+        ..mapping("", port)
+    };
+    let run = |name: &str, mapping: &PortMapping| {
+        let mut config = node.sandbox_config(name);
+        config.port_mappings = vec![mapping.clone()];
+        let node = &node;
+        async move { node.sandbox_of(config).await }
+    };
+    let first = run("first", &sctp).await?;
+    let address = node.cri.sandbox_status(&first.id).await?.network;
+    let address = address.context("it has a network")?.ip;
+    // No socket of the kind is needed, and the kernel may have none: the rules are what counts.
+    let rules = harness::command::run(std::process::Command::new("nft").args(["list", "ruleset"]))?;
+    let leads = |line: &str| line.contains(&port.to_string()) && line.contains(&address);
+    assert!(
+        rules
+            .split(['\n', ','])
+            .any(|element| element.contains("sctp") && leads(element)),
+        "{rules}"
+    );
+    run("tcp", &mapping("", port)).await?;
+    assert!(run("second", &sctp).await.is_err(), "the port is taken");
+    node.finish().await
+}

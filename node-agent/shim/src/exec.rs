@@ -80,30 +80,10 @@ pub(crate) fn start(
     // Counted from here: what the program does before its first instruction is its time too.
     let deadline = (request.timeout_ms > 0)
         .then(|| Instant::now() + Duration::from_millis(request.timeout_ms));
-    let made = container
-        .cgroup
-        .with_attach(|attach| {
-            runtime::exec(runtime::ExecRequest {
-                container: container.pidfd.as_fd(),
-                pid: container.exec_pid,
-                onlookers: container.onlookers,
-                home,
-                process: &request.process,
-                user: user(
-                    &request.user,
-                    &request.supplemental_groups,
-                    &request.group_names,
-                    request.strict_groups,
-                ),
-                seccomp: &request.seccomp,
-                cgroup: attach,
-                stdio,
-            })
-        })
-        .map_err(|source| RequestError::Exec {
-            id: id.to_string(),
-            source,
-        })?;
+    let made = execute(request, container, home, stdio).map_err(|source| RequestError::Exec {
+        id: id.to_string(),
+        source,
+    })?;
     let mut session = Session {
         serial: poll.serial(),
         container: container.serial,
@@ -132,6 +112,37 @@ pub(crate) fn start(
         session,
         terminal,
         onlookers: made.onlookers,
+    })
+}
+
+/// Has the container's runtime execute the program.
+fn execute(
+    request: &Exec,
+    container: &Container,
+    home: &runtime::Home,
+    stdio: runtime::Stdio,
+) -> Result<runtime::Execed, runtime::ExecError> {
+    container.cgroup.with_attach(|attach| {
+        let wanted = runtime::ExecRequest {
+            container: container.pidfd.as_fd(),
+            pid: container.exec_pid,
+            onlookers: container.onlookers,
+            home,
+            process: &request.process,
+            user: user(
+                &request.user,
+                &request.supplemental_groups,
+                &request.group_names,
+                request.strict_groups,
+            ),
+            seccomp: &request.seccomp,
+            cgroup: attach,
+            stdio,
+        };
+        match &container.external {
+            None => runtime::exec(wanted),
+            Some(external) => external.exec(container.pid, wanted),
+        }
     })
 }
 

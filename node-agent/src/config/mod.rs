@@ -13,8 +13,8 @@ use anyhow::Context;
 
 use crate::cli::Cli;
 use parts::{
-    cgroup, cni, containers, cri_network, images, log, metrics, network, registry, settings,
-    streaming,
+    cgroup, cni, containers, cri_network, handlers, images, log, metrics, network, registry,
+    settings, stats, streaming,
 };
 use raw::RawConfig;
 
@@ -100,17 +100,16 @@ fn check(raw: RawConfig) -> anyhow::Result<Config> {
     let network = network(&raw.network, &mut problems);
     let cri_network = cri_network(&raw.network, &mut problems);
     let cni = cni(&raw, &mut problems);
+    let handlers = handlers(&raw, &mut problems);
     let registry = registry(&raw.images, &mut problems);
     let log = log(&raw.log, &mut problems);
     let streaming = streaming(&raw.streaming, &mut problems);
     containers(&raw.containers, &mut problems);
     let metrics = metrics(&raw.metrics, &mut problems);
-    if raw.stats.period_seconds == 0 {
-        problems.push("stats.period_seconds: must be at least 1".to_owned());
-    }
+    stats(&raw.stats, &mut problems);
     match cgroup {
         Some(cgroup) if problems.is_empty() => Ok(Config {
-            settings: settings(&raw, cri_network),
+            settings: settings(&raw, cri_network, handlers),
             listen,
             socket_group: Some(raw.socket_group).filter(|group| !group.is_empty()),
             shim: Some(raw.shim).filter(|path| !path.as_os_str().is_empty()),

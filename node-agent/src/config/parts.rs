@@ -1,9 +1,12 @@
 //! The parts of the file, each as the crate that it is for wants it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use agent_cgroup::{CgroupPath, Driver};
-use agent_core::image::{ImagesConfig, PinnedName};
+use agent_core::handler::{RuntimeHandler, RuntimeHandlers};
+use agent_core::image::{ImagesConfig, pinned_name};
+use agent_core::pattern::Pattern;
 use agent_core::services::{CriNetwork, Paths, Settings};
 use agent_telemetry::metrics::{EndpointConfig, TlsFiles};
 
@@ -125,11 +128,7 @@ pub(super) fn images(raw: &raw::Images) -> ImagesConfig {
             bytes: raw.max_layer_bytes,
             ..agent_snapshot::Limits::default()
         },
-        pinned: raw
-            .pinned
-            .iter()
-            .map(|text| PinnedName::new(text))
-            .collect(),
+        pinned: raw.pinned.iter().map(|text| pinned_name(text)).collect(),
         ..ImagesConfig::default()
     }
 }
@@ -199,7 +198,43 @@ pub(super) fn log(raw: &raw::Log, problems: &mut Vec<String>) -> agent_telemetry
     }
 }
 
-pub(super) fn settings(raw: &RawConfig, cri_network: CriNetwork) -> Settings {
+pub(super) fn stats(raw: &raw::Stats, problems: &mut Vec<String>) {
+    if raw.period_seconds == 0 {
+        problems.push("stats.period_seconds: must be at least 1".to_owned());
+    }
+}
+
+pub(super) fn handlers(raw: &RawConfig, problems: &mut Vec<String>) -> RuntimeHandlers {
+    let mut handlers = BTreeMap::new();
+    for (name, runtime) in &raw.runtimes {
+        let program = Some(&runtime.path).filter(|path| !path.as_os_str().is_empty());
+        if program.is_some_and(|path| !path.is_absolute()) {
+            problems.push(format!(
+                "runtimes.{name}.path: {} is not an absolute path",
+                runtime.path.display()
+            ));
+        }
+        let platform = match runtime.platform.as_str() {
+            "" => None,
+            text => keep(&format!("runtimes.{name}.platform"), text.parse(), problems),
+        };
+        let patterns = |texts: &[String]| texts.iter().map(Pattern::new).collect();
+        let handler = RuntimeHandler {
+            program: program.cloned(),
+            pod_annotations: patterns(&runtime.pod_annotations),
+            container_annotations: patterns(&runtime.container_annotations),
+            platform,
+        };
+        handlers.insert(name.clone(), handler);
+    }
+    RuntimeHandlers::new(handlers)
+}
+
+pub(super) fn settings(
+    raw: &RawConfig,
+    cri_network: CriNetwork,
+    handlers: RuntimeHandlers,
+) -> Settings {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     Settings {
         paths: Paths {
@@ -216,6 +251,7 @@ pub(super) fn settings(raw: &RawConfig, cri_network: CriNetwork) -> Settings {
         stats: agent_core::stats::Config {
             period: Duration::from_secs(raw.stats.period_seconds),
         },
+        handlers,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The file as it is written. Unknown keys are refused.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -26,6 +27,19 @@ pub(super) struct RawConfig {
     pub(super) streaming: Streaming,
     pub(super) stats: Stats,
     pub(super) metrics: Metrics,
+    /// Runtime handlers by name; none by default.
+    pub(super) runtimes: BTreeMap<String, Runtime>,
+}
+
+#[derive(Debug, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Runtime {
+    /// Empty: the runtime built in.
+    pub(super) path: PathBuf,
+    pub(super) pod_annotations: Vec<String>,
+    pub(super) container_annotations: Vec<String>,
+    /// Empty: this machine's.
+    pub(super) platform: String,
 }
 
 impl Default for RawConfig {
@@ -46,6 +60,7 @@ impl Default for RawConfig {
             streaming: Streaming::default(),
             stats: Stats::default(),
             metrics: Metrics::default(),
+            runtimes: BTreeMap::new(),
         }
     }
 }

@@ -16,6 +16,7 @@ use ipnet::IpNet;
 use tokio::sync::{RwLock, Semaphore};
 
 use crate::event::EventBus;
+use crate::handler::RuntimeHandlers;
 use crate::image::Images;
 use crate::metrics::Phases;
 use crate::stats::Sampler;
@@ -82,6 +83,8 @@ pub struct Settings {
     pub cdi: agent_cdi::Cdi,
     /// How it is sampled what everything uses.
     pub stats: crate::stats::Config,
+    /// Who makes containers, by the name that a sandbox gives.
+    pub handlers: RuntimeHandlers,
 }
 
 /// Everything the verbs work with.

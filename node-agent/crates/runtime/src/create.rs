@@ -72,5 +72,6 @@ pub fn create(request: CreateRequest<'_>) -> Result<Created, CreateError> {
         gate: StartGate::new(end, gate_pidfd),
         terminal: prepared.extra,
         user: prepared.user,
+        external: None,
     })
 }

@@ -15,6 +15,8 @@
 //! the helper fork the real process into the namespace, as its own sibling. Where nobody in the namespace was ever granted that
 //! capability ([`Onlookers`]), a session needs no helper: it is forked straight into the container's namespaces ([`Home`]).
 //!
+//! Another OCI runtime may make a container instead: `external` drives it, and its container is handled as one of ours.
+//!
 //! Start reading at [`create()`], then `init/create.rs`, which is the child's side in order.
 #![forbid(unsafe_code)]
 
@@ -22,6 +24,7 @@ mod channel;
 mod create;
 mod error;
 mod exec;
+mod external;
 mod failure;
 mod gate;
 mod init;
@@ -38,6 +41,7 @@ pub use channel::ChannelError;
 pub use create::create;
 pub use error::{CreateError, ExecError, ReaperError, SharedMountError, StartError, SysctlError};
 pub use exec::exec;
+pub use external::{External, ExternalRequest, create as create_external};
 pub use failure::{Failure, FailureKind};
 pub use gate::StartGate;
 pub use onlookers::Onlookers;

@@ -2,7 +2,9 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 
+use crate::external::External;
 use crate::gate::StartGate;
 use crate::maker::Birth;
 use crate::onlookers::Onlookers;
@@ -199,6 +201,8 @@ pub struct Created {
     pub terminal: Option<OwnedFd>,
     /// Whom it runs as.
     pub user: ResolvedUser,
+    /// Set where another runtime has made it.
+    pub external: Option<Arc<External>>,
 }
 
 /// Where the processes of an exec session live.

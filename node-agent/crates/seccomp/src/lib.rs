@@ -25,6 +25,7 @@ mod interpreter;
 mod json;
 mod kernel;
 mod newer;
+mod oci;
 mod profile;
 mod program;
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 
 use crate::arch::{self, Arch};
 use crate::{
-    Bpf, Capabilities, CompileError, KernelVersion, ProfileError, catalogue, compile, json,
+    Bpf, Capabilities, CompileError, KernelVersion, ProfileError, catalogue, compile, json, oci,
 };
 
 /// A seccomp profile. Cheap to clone and to compare.
@@ -45,6 +45,13 @@ impl Profile {
         kernel: KernelVersion,
     ) -> Result<Bpf, CompileError> {
         compile::compile(&self.definition, capabilities, kernel)
+    }
+
+    /// Returns it in the OCI specification's form, for a runtime that compiles it by itself: the rules
+    /// that hold for a container with these capabilities.
+    #[must_use]
+    pub fn to_oci(&self, capabilities: Capabilities, kernel: KernelVersion) -> serde_json::Value {
+        oci::to_oci(&self.definition, capabilities, kernel)
     }
 
     /// Returns those of `capabilities` that make a difference to this profile.

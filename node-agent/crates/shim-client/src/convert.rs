@@ -139,6 +139,11 @@ pub(crate) fn create_container(create: CreateContainer) -> (wire::CreateContaine
         ContainerStdio::Pipes { stdin } => (stdin, None),
         ContainerStdio::Terminal(size) => (Stdin::None, Some(size)),
     };
+    let runtime = create.runtime.map(|runtime| {
+        fds.push((FdRole::MountNamespace, runtime.mounts));
+        text(&runtime.program)
+    });
+    let runtime = runtime.unwrap_or_default();
     let (pid_mode, pid_target) = match create.pid {
         ContainerPid::Own => (wire::NamespaceMode::Container, String::new()),
         ContainerPid::Sandbox => (wire::NamespaceMode::Sandbox, String::new()),
@@ -166,6 +171,7 @@ pub(crate) fn create_container(create: CreateContainer) -> (wire::CreateContaine
         volumes: create.own_volumes,
         image_mounts: create.images.into_iter().map(Into::into).collect(),
         cgroup_version,
+        runtime,
     };
     (request, fds)
 }

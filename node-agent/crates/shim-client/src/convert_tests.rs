@@ -1,7 +1,7 @@
 //! Every field arrives, under its own name.
 
 use super::*;
-use crate::request::{ImageMount, Log, Rotation, TerminalSize, User, VolumeMount};
+use crate::request::{ImageMount, Log, OtherRuntime, Rotation, TerminalSize, User, VolumeMount};
 
 fn fd() -> OwnedFd {
     std::fs::File::open("/dev/null").unwrap().into()
@@ -100,6 +100,10 @@ fn container(stdio: ContainerStdio, pid: ContainerPid) -> CreateContainer {
             version: 2,
             directories: vec![fd()],
         },
+        runtime: Some(OtherRuntime {
+            program: "/usr/sbin/runc".into(),
+            mounts: fd(),
+        }),
     }
 }
 
@@ -111,7 +115,12 @@ fn a_container_arrives_whole() {
     };
     let stdio = ContainerStdio::Terminal(size);
     let (request, fds) = create_container(container(stdio, ContainerPid::Host));
-    let wanted = [FdRole::CgroupDirectory, FdRole::Mount, FdRole::LogDirectory];
+    let wanted = [
+        FdRole::CgroupDirectory,
+        FdRole::Mount,
+        FdRole::LogDirectory,
+        FdRole::MountNamespace,
+    ];
     assert_eq!(roles(&fds), wanted);
     let whole = wire::CreateContainer {
         container_id: "container".into(),
@@ -148,6 +157,7 @@ fn a_container_arrives_whole() {
             sub_path: "weights".into(),
         }],
         cgroup_version: 2,
+        runtime: "/usr/sbin/runc".into(),
     };
     assert_eq!(request, whole);
 }

@@ -188,6 +188,15 @@ pub struct ImageMount {
     pub sub_path: String,
 }
 
+/// Another OCI runtime, which makes a container in place of the one built in.
+#[derive(Debug)]
+pub struct OtherRuntime {
+    /// Its program.
+    pub program: PathBuf,
+    /// The mount namespace that it finds its files in.
+    pub mounts: OwnedFd,
+}
+
 /// A container to create.
 #[derive(Debug)]
 pub struct CreateContainer {
@@ -215,6 +224,8 @@ pub struct CreateContainer {
     pub pid: ContainerPid,
     /// Cgroup.
     pub cgroup: CgroupDirectories,
+    /// Who makes it; `None`: the runtime built in.
+    pub runtime: Option<OtherRuntime>,
 }
 
 /// Which processes of a container a signal is for.

@@ -1,7 +1,7 @@
 //! Creating a container from an agent's request.
 
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use agent_runtime as runtime;
 use agent_types::ContainerId;
@@ -11,18 +11,21 @@ use super::stdio::{InputEnd, Stdio, Wanted};
 use super::{Container, Phase, PidNamespace};
 use crate::cgroup::Cgroup;
 use crate::descriptors::Descriptors;
+use crate::directory::Directory;
 use crate::error::RequestError;
 use crate::log::Log;
 use crate::log::file::{LogFile, Rotation};
 use crate::poll::Poll;
 use crate::sandbox::Sandbox;
 
-/// Clones the container's first process and sets it up to just before its program.
+/// Clones the container's first process and sets it up to just before its program, or has another
+/// runtime do that.
 pub(crate) fn create(
     request: &CreateContainer,
     id: ContainerId,
     mut descriptors: Descriptors,
     (sandbox, target): (&Sandbox, Option<&Container>),
+    directory: &Directory,
     poll: &mut Poll,
 ) -> Result<(Container, Created), RequestError> {
     let kernel = |step| RequestError::kernel(step, id.as_str());
@@ -31,36 +34,19 @@ pub(crate) fn create(
         request.cgroup_version,
         descriptors.take_all(FdRole::CgroupDirectory),
     )?;
+    let other = Other::find(request, &id, &mut descriptors, directory)?;
     let mounts = descriptors.take_all(FdRole::Mount);
     let mounts = volume_mounts(request, &mounts)?;
     let images: Vec<_> = request.image_mounts.iter().map(image_mount).collect();
     let (mut stdio, theirs) = Stdio::prepare(wanted(request)).map_err(kernel("making pipes"))?;
     let pid_mode = request.pid_mode();
-    let made = cgroup
-        .with_attach(|attach| {
-            Ok(runtime::create(runtime::CreateRequest {
-                spec: &request.spec,
-                root: root(request)?,
-                namespaces: sandbox.namespaces_for(pid_mode, target)?,
-                shm: sandbox.shm(),
-                cgroup: attach,
-                user: user(
-                    &request.user,
-                    &request.supplemental_groups,
-                    &request.group_names,
-                    request.strict_groups,
-                ),
-                seccomp: &request.seccomp,
-                mounts: &mounts,
-                images: &images,
-                own_volumes: &request.volumes,
-                stdio: theirs,
-            }))
-        })?
-        .map_err(|source| RequestError::Create {
-            id: id.to_string(),
-            source,
-        })?;
+    let shared = (sandbox, target);
+    let volumes = (mounts.as_slice(), images.as_slice());
+    let made = make(request, shared, &cgroup, (volumes, theirs), other.as_ref())?;
+    let made = made.map_err(|source| RequestError::Create {
+        id: id.to_string(),
+        source,
+    })?;
     let serial = poll.serial();
     if let Err(errno) = watch(&mut stdio, made.terminal, serial, poll) {
         let _ = agent_sys::signal::send(made.pidfd.as_fd(), 9);
@@ -78,6 +64,7 @@ pub(crate) fn create(
         pid_namespace,
         exec_pid,
         onlookers: made.onlookers,
+        external: made.external,
         cgroup,
         stdio,
         log,
@@ -97,6 +84,90 @@ fn watch(
         stdio.set_terminal(master)?;
     }
     stdio.watch(serial, poll)
+}
+
+/// Mounts of volumes, and of images.
+type Volumes<'a> = (
+    &'a [runtime::VolumeMount<'a>],
+    &'a [runtime::ImageMount<'a>],
+);
+
+/// Has a runtime make the container.
+fn make(
+    request: &CreateContainer,
+    (sandbox, target): (&Sandbox, Option<&Container>),
+    cgroup: &Cgroup,
+    ((mounts, images), stdio): (Volumes<'_>, runtime::Stdio),
+    other: Option<&Other>,
+) -> Result<Result<runtime::Created, runtime::CreateError>, RequestError> {
+    cgroup.with_attach(|attach| {
+        let wanted = runtime::CreateRequest {
+            spec: &request.spec,
+            root: root(request)?,
+            namespaces: sandbox.namespaces_for(request.pid_mode(), target)?,
+            shm: sandbox.shm(),
+            cgroup: attach,
+            user: user(
+                &request.user,
+                &request.supplemental_groups,
+                &request.group_names,
+                request.strict_groups,
+            ),
+            seccomp: &request.seccomp,
+            mounts,
+            images,
+            own_volumes: &request.volumes,
+            stdio,
+        };
+        Ok(match other {
+            None => runtime::create(wanted),
+            Some(other) => other.create(request, wanted),
+        })
+    })
+}
+
+/// Another runtime, and where it finds what it needs.
+struct Other {
+    /// The host's mount namespace.
+    mounts: OwnedFd,
+    bundle: PathBuf,
+}
+
+impl Other {
+    /// Makes a bundle for a container that another runtime is to make.
+    fn find(
+        request: &CreateContainer,
+        id: &ContainerId,
+        descriptors: &mut Descriptors,
+        directory: &Directory,
+    ) -> Result<Option<Self>, RequestError> {
+        if request.runtime.is_empty() {
+            return Ok(None);
+        }
+        let what = "another runtime needs the host's mounts";
+        let mounts = descriptors.require(FdRole::MountNamespace, what)?;
+        let bundle = directory.path().join(format!("{id}.bundle"));
+        std::fs::create_dir(&bundle)
+            .map_err(RequestError::kernel("making a bundle", id.as_str()))?;
+        Ok(Some(Self { mounts, bundle }))
+    }
+
+    fn create(
+        &self,
+        request: &CreateContainer,
+        wanted: runtime::CreateRequest<'_>,
+    ) -> Result<runtime::Created, runtime::CreateError> {
+        let how = runtime::ExternalRequest {
+            program: Path::new(&request.runtime),
+            id: &request.container_id,
+            bundle: &self.bundle,
+            mounts: self.mounts.as_fd(),
+        };
+        runtime::create_external(wanted, how).inspect_err(|_| {
+            // What is left of it goes with the sandbox's directory.
+            let _ = std::fs::remove_dir_all(&self.bundle);
+        })
+    }
 }
 
 fn created(pid: i32, user: runtime::ResolvedUser) -> Created {

@@ -16,9 +16,10 @@ pub(crate) mod exit;
 pub(crate) mod stdio;
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Instant;
 
-use agent_runtime::StartGate;
+use agent_runtime::{External, StartGate};
 use agent_types::ContainerId;
 use proto_shim::{ContainerExited, ContainerReport};
 
@@ -78,6 +79,8 @@ pub(crate) struct Container {
     pub(crate) exec_pid: agent_runtime::ExecPid,
     /// What its processes, sessions among them, may do to one that joins them.
     pub(crate) onlookers: agent_runtime::Onlookers,
+    /// Set where another runtime has made it.
+    pub(crate) external: Option<Arc<External>>,
     pub(crate) cgroup: Cgroup,
     pub(crate) stdio: Stdio,
     pub(crate) log: Log,
@@ -129,6 +132,14 @@ impl Container {
         match self.pid_namespace {
             PidNamespace::Own => self.cgroup.thaw(),
             PidNamespace::Shared => self.cgroup.kill(),
+        }
+    }
+
+    /// Has the runtime that has made it forget it; nothing to do for the one built in.
+    pub(crate) fn forget(&self) {
+        if let Some(external) = &self.external {
+            // Its process is gone, and its cgroup and mounts go by themselves.
+            let _ = external.delete();
         }
     }
 

@@ -120,7 +120,14 @@ impl Shim {
         self.refuse_at_the_end()?;
         let target = self.pid_target(call)?;
         let shared = (&self.sandbox, target.map(|index| &self.containers[index]));
-        let (container, created) = create(call, id, descriptors, shared, &mut self.poll)?;
+        let (container, created) = create(
+            call,
+            id,
+            descriptors,
+            shared,
+            &self.directory,
+            &mut self.poll,
+        )?;
         if let Some(index) = target {
             // The newcomer may be able to look into sessions that join the other one.
             self.containers[index].onlookers = Onlookers::Tracers;
@@ -214,6 +221,7 @@ impl Shim {
         }
         let mut container = self.containers.swap_remove(index);
         container.stdio.close(&self.poll);
+        container.forget();
         self.clients.end_container(container.serial, &self.poll);
         self.directory.remove_exit(id);
         done()

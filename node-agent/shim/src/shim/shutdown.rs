@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use proto_shim::{Done, reply};
 
 use super::Shim;
-use crate::container::Phase;
+use crate::container::{Container, Phase};
 use crate::error::RequestError;
 
 /// How long processes that were killed may take to end.
@@ -85,6 +85,7 @@ impl Shim {
         let sessions = self.sessions.iter().any(|session| !session.ended);
         if left == 0 && !sessions {
             self.shutdown = Shutdown::Over;
+            self.containers.iter().for_each(Container::forget);
             self.clear_away();
             self.answer_shutdown(request, Ok(()));
         } else if now >= deadline {

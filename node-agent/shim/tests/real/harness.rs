@@ -241,6 +241,7 @@ impl Sandbox<'_> {
             stdio: plan.stdio,
             pid: plan.pid.clone(),
             cgroup: node.cgroup.directories(),
+            runtime: None,
         };
         self.shim.create_container(create).await
     }

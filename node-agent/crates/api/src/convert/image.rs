@@ -19,7 +19,10 @@ pub(crate) fn reference(text: &str) -> Result<Reference, Status> {
 }
 
 /// Returns what a PullImage request asks for.
-pub(crate) fn cri_pull(request: cri::PullImageRequest) -> Result<PullSpec, Status> {
+pub(crate) fn cri_pull(
+    request: cri::PullImageRequest,
+    platform: Option<Platform>,
+) -> Result<PullSpec, Status> {
     let image = request
         .image
         .ok_or_else(|| status::invalid("image is missing"))?;
@@ -30,7 +33,7 @@ pub(crate) fn cri_pull(request: cri::PullImageRequest) -> Result<PullSpec, Statu
         .filter(|auth| Auth::are_for(&auth.server_address, reference.registry()));
     Ok(PullSpec {
         reference,
-        platform: None,
+        platform,
         auth: cri_auth(auth)?,
         pin: Pin::None,
     })
@@ -115,6 +118,14 @@ pub(crate) fn cri_image(record: &ImageRecord, pinned: bool) -> cri::Image {
         }),
         pinned,
     }
+}
+
+/// Returns an image with the runtime handler that was asked about.
+pub(crate) fn asked_for_with(mut image: cri::Image, handler: String) -> cri::Image {
+    if let Some(spec) = &mut image.spec {
+        spec.runtime_handler = handler;
+    }
+    image
 }
 
 /// Returns what a verbose ImageStatus tells: one document, the image's own config in it.

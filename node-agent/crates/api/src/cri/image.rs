@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use agent_core::event::{Action, Event, Subject};
+use agent_core::handler::RuntimeHandler;
 use agent_core::image::{ImageRecord, RemoveMode};
 use agent_core::time::Timestamp;
 use agent_types::{Classify, ErrorKind, ImageId, Owner};
@@ -47,17 +48,32 @@ impl Cri {
             .collect()
     }
 
-    /// Finds the image that is meant.
-    fn find(&self, name: &str) -> Result<Option<Arc<ImageRecord>>, Status> {
-        match self.node.images().resolve(name) {
-            Ok(record) => Ok(Some(record)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(status::of(&error)),
-        }
+    fn handler(&self, name: &str) -> Option<RuntimeHandler> {
+        self.node.services().settings.handlers.get(name)
+    }
+
+    /// Finds the image that is meant. One that the handler cannot run is none for it: it is to be
+    /// pulled for the handler's platform.
+    fn find(&self, asked: &cri::ImageSpec) -> Result<Option<Arc<ImageRecord>>, Status> {
+        let name = name(Some(asked.clone()))?;
+        let found = match self.node.images().resolve(&name) {
+            Ok(record) => record,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(status::of(&error)),
+        };
+        let handler = self.handler(&asked.runtime_handler);
+        Ok(handler
+            .is_some_and(|handler| handler.runs(&found.platform))
+            .then_some(found))
     }
 
     async fn pull(&self, request: cri::PullImageRequest) -> Result<String, Status> {
-        let spec = convert::cri_pull(request)?;
+        let asked = request.image.clone().unwrap_or_default();
+        let handler = self.handler(&asked.runtime_handler).ok_or_else(|| {
+            let name = &asked.runtime_handler;
+            Status::not_found(format!("runtime handler {name:?} is not configured"))
+        })?;
+        let spec = convert::cri_pull(request, handler.platform)?;
         let reference = spec.reference.to_string();
         let pulled = self.node.images().pull(spec).done.await;
         let pulled = pulled.map_err(|error| status::of(&error))?;
@@ -108,7 +124,8 @@ impl ImageService for Cri {
         request: Request<cri::ImageStatusRequest>,
     ) -> Answer<cri::ImageStatusResponse> {
         let request = request.into_inner();
-        let Some(record) = self.find(&name(request.image)?)? else {
+        let asked = request.image.unwrap_or_default();
+        let Some(record) = self.find(&asked)? else {
             return Ok(Response::new(cri::ImageStatusResponse::default()));
         };
         let images = self.node.images();
@@ -120,7 +137,8 @@ impl ImageService for Cri {
             false => HashMap::new(),
         };
         let pinned = images.is_pinned(&record) || self.used_by_people().contains(&record.id);
-        let image = Some(convert::cri_image(&record, pinned));
+        let image = convert::cri_image(&record, pinned);
+        let image = Some(convert::asked_for_with(image, asked.runtime_handler));
         Ok(Response::new(cri::ImageStatusResponse { image, info }))
     }
 

@@ -33,6 +33,19 @@ fn later(method: &str) -> Status {
 }
 
 impl Cri {
+    /// Returns the runtime handlers with what each of them can do.
+    fn handlers(&self) -> Vec<cri::RuntimeHandler> {
+        let handlers = &self.node.services().settings.handlers;
+        let shown = |name: &str| cri::RuntimeHandler {
+            name: name.to_owned(),
+            features: Some(cri::RuntimeHandlerFeatures {
+                recursive_read_only_mounts: true,
+                user_namespaces: false,
+            }),
+        };
+        handlers.names().map(shown).collect()
+    }
+
     async fn conditions(&self) -> Vec<cri::RuntimeCondition> {
         let ready = |name: &str| cri::RuntimeCondition {
             r#type: name.to_owned(),
@@ -97,7 +110,8 @@ impl RuntimeService for Cri {
         &self,
         request: Request<cri::PodSandboxStatusRequest>,
     ) -> Answer<cri::PodSandboxStatusResponse> {
-        self.sandbox_status(request.get_ref()).map(Response::new)
+        let response = self.sandbox_status(request.get_ref()).await;
+        response.map(Response::new)
     }
 
     async fn list_pod_sandbox(
@@ -298,13 +312,7 @@ impl RuntimeService for Cri {
                 conditions: self.conditions().await,
             }),
             info,
-            runtime_handlers: vec![cri::RuntimeHandler {
-                name: String::new(),
-                features: Some(cri::RuntimeHandlerFeatures {
-                    recursive_read_only_mounts: true,
-                    user_namespaces: false,
-                }),
-            }],
+            runtime_handlers: self.handlers(),
             features: Some(cri::RuntimeFeatures {
                 supplemental_groups_policy: true,
                 mount_options: true,

@@ -50,13 +50,23 @@ impl Cri {
         Ok(cri::UpdatePodSandboxResourcesResponse {})
     }
 
-    pub(super) fn sandbox_status(
+    pub(super) async fn sandbox_status(
         &self,
         request: &cri::PodSandboxStatusRequest,
     ) -> Result<cri::PodSandboxStatusResponse, Status> {
         let view = self.node.sandbox(OWNER, &request.pod_sandbox_id);
         let view = view.map_err(|error| status::of(&error))?;
-        Ok(convert::status_response(&view, request.verbose))
+        let mut response = convert::status_response(&view, request.verbose);
+        if request.verbose
+            && let Some(checked) = self.node.check_network(&view).await
+        {
+            let told = match checked {
+                Ok(()) => "as the plugins made it".to_owned(),
+                Err(error) => agent_telemetry::chain(&error).to_string(),
+            };
+            response.info.insert("network".to_owned(), told);
+        }
+        Ok(response)
     }
 
     pub(super) fn list_sandboxes(

@@ -6,6 +6,7 @@ mod detach;
 mod gc;
 mod plan;
 mod status;
+mod strays;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};

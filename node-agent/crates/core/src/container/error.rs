@@ -152,6 +152,12 @@ pub enum SpecError {
     /// A device of the Container Device Interface is not to be had.
     #[error(transparent)]
     Cdi(#[from] agent_cdi::ResolveError),
+    /// The sandbox's runtime handler is configured no longer.
+    #[error("runtime handler {handler:?} is not configured any more")]
+    Handler {
+        /// The name.
+        handler: String,
+    },
     /// Privileged, in a sandbox that is not.
     #[error("a privileged container needs a privileged sandbox")]
     Privileged,
@@ -209,6 +215,9 @@ impl Classify for SpecError {
 /// A step of making a container that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
+    /// The mounts of the host, for another runtime, could not be opened.
+    #[error("the host's mount namespace could not be opened")]
+    HostMounts(#[source] std::io::Error),
     /// A record was not written.
     #[error(transparent)]
     Save(#[from] agent_store::SaveError),
@@ -273,7 +282,7 @@ impl Classify for StepError {
             Self::Seccomp(source) => source.kind(),
             Self::Path { source, .. } => agent_types::error::kind_of_io(source),
             Self::Spec(source) => source.kind(),
-            Self::Encode(_) => ErrorKind::Internal,
+            Self::HostMounts(_) | Self::Encode(_) => ErrorKind::Internal,
             Self::Shim(source) => source.kind(),
             Self::Interrupted(source) => source.kind(),
         }

@@ -10,6 +10,7 @@ pub(crate) mod extras;
 mod image_mounts;
 pub(crate) mod log;
 pub mod logs;
+mod other;
 mod own_volumes;
 pub(crate) mod pid;
 pub(crate) mod plan;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use agent_cgroup::DeviceRules;
 use agent_seccomp::{Bpf, Capabilities, Profile};
 use agent_shim_client::{
-    CgroupDirectories, ContainerPid, ContainerStdio, CreateContainer, ImageMount, Log, Root,
-    Rotation, Stdin, TerminalSize, User, VolumeMount,
+    CgroupDirectories, ContainerPid, ContainerStdio, CreateContainer, ImageMount, Log,
+    OtherRuntime, Root, Rotation, Stdin, TerminalSize, User, VolumeMount,
 };
 use agent_types::{Owner, SnapshotKey};
 
@@ -15,7 +15,7 @@ use super::error::{SpecError, StepError};
 use super::pid::{self, PidNamespace};
 use super::plan::{Found, plan};
 use super::spec::{ContainerRecord, ContainerSpec, ContainerUser, SeccompSpec};
-use super::{devices, image_mounts, log, volumes};
+use super::{devices, image_mounts, log, other, volumes};
 use crate::exec::Template;
 use crate::metrics::Phase;
 use crate::sandbox::Live;
@@ -50,6 +50,7 @@ pub(super) struct Planned {
     log: Option<Log>,
     seccomp: Vec<u8>,
     rules: DeviceRules,
+    runtime: Option<OtherRuntime>,
 }
 
 /// What the shim is asked for, everything it needs having been made.
@@ -78,7 +79,7 @@ impl Planned {
         let spec = &record.spec;
         let mounts = volumes::take(sandbox, record)?;
         let images = image_mounts::of(services, record)?;
-        let built = build(services, sandbox, record)?;
+        let mut built = build(services, sandbox, record)?;
         let log = match spec.log.path.as_str() {
             "" => None,
             path => {
@@ -93,7 +94,14 @@ impl Planned {
                 })
             }
         };
-        let seccomp = filter(services, spec, built.capabilities)?;
+        let runtime = other::find(services, sandbox)?;
+        let seccomp = match &runtime {
+            None => filter(services, spec, built.capabilities)?,
+            Some(_) => None,
+        };
+        if runtime.is_some() {
+            other::complete(services, sandbox, spec, &mut built)?;
+        }
         Ok(Self {
             spec: serde_json::to_vec(&built.spec)?,
             rules: device_rules(&built)?,
@@ -101,6 +109,7 @@ impl Planned {
             mounts,
             images,
             log,
+            runtime,
             built,
         })
     }
@@ -154,16 +163,12 @@ impl Planned {
             own_volumes: record.own_volumes.clone(),
             log: self.log,
             stdio: stdio(spec),
-            pid: match pid::of(&sandbox.spec, record) {
-                PidNamespace::Own => ContainerPid::Own,
-                PidNamespace::Sandbox => ContainerPid::Sandbox,
-                PidNamespace::Host => ContainerPid::Host,
-                PidNamespace::Of(container) => ContainerPid::Target(container),
-            },
+            pid: pid_namespace(sandbox, record),
             cgroup: CgroupDirectories {
                 version: services.cgroups.version().number(),
                 directories,
             },
+            runtime: self.runtime,
         };
         Ok(Request {
             create,
@@ -195,6 +200,15 @@ impl Request {
             template: Some(Arc::new(self.template)),
             images: Vec::new(),
         })
+    }
+}
+
+fn pid_namespace(sandbox: &SandboxRecord, record: &ContainerRecord) -> ContainerPid {
+    match pid::of(&sandbox.spec, record) {
+        PidNamespace::Own => ContainerPid::Own,
+        PidNamespace::Sandbox => ContainerPid::Sandbox,
+        PidNamespace::Host => ContainerPid::Host,
+        PidNamespace::Of(container) => ContainerPid::Target(container),
     }
 }
 
@@ -241,22 +255,25 @@ fn device_rules(built: &agent_oci::Built) -> Result<DeviceRules, StepError> {
     Ok(DeviceRules::from_spec(&built.device_rules).map_err(SpecError::from)?)
 }
 
+/// Returns the seccomp profile a container is confined by; `None`: none.
+pub(super) fn profile(spec: &ContainerSpec) -> Result<Option<Profile>, SpecError> {
+    let profile = match &spec.seccomp {
+        SeccompSpec::Unconfined => return Ok(None),
+        SeccompSpec::Default => Profile::default_profile(),
+        SeccompSpec::Profile(json) => Profile::from_json(json.as_bytes())?,
+    };
+    Ok((!spec.switches.privileged).then_some(profile))
+}
+
 /// Returns the filter a container asks for; `None`: none.
 pub(crate) fn filter(
     services: &Services,
     spec: &ContainerSpec,
     capabilities: u64,
 ) -> Result<Option<Bpf>, StepError> {
-    let profile = match &spec.seccomp {
-        SeccompSpec::Unconfined => return Ok(None),
-        SeccompSpec::Default => Profile::default_profile(),
-        SeccompSpec::Profile(json) => {
-            Profile::from_json(json.as_bytes()).map_err(SpecError::from)?
-        }
-    };
-    if spec.switches.privileged {
+    let Some(profile) = profile(spec)? else {
         return Ok(None);
-    }
+    };
     let capabilities = Capabilities::from_bits(capabilities);
     Ok(Some(services.seccomp.get(&profile, capabilities)?))
 }

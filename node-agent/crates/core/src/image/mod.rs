@@ -58,7 +58,7 @@ pub use error::{
 };
 pub use gc::Collected;
 pub use list::FsUsage;
-pub use pinned::PinnedName;
+pub use pinned::pinned_name;
 pub use progress::{LayerPhase, LayerProgress, PullEvent, PullEvents, PullStatus};
 pub use pull::{Pull, PullDone, PullOutcome, PullSpec, Pulled};
 pub use record::{ImageRecord, LayerRecord, Pin};
@@ -82,7 +82,7 @@ pub struct ImagesConfig {
     /// Caps on what a layer unpacks to.
     pub unpack: agent_snapshot::Limits,
     /// Images that a kubelet is told never to collect.
-    pub pinned: Vec<PinnedName>,
+    pub pinned: Vec<crate::pattern::Pattern>,
 }
 
 impl Default for ImagesConfig {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use agent_cgroup::Limits;
+use agent_cni::CheckError;
 use agent_types::{Owner, SandboxId};
 use tokio::sync::oneshot;
 
@@ -137,6 +138,15 @@ impl Node {
         } else {
             Err(EndError::NotFound { id: id.to_owned() })
         }
+    }
+
+    /// Has network plugins check that a sandbox is still joined as they have joined it; `None` where
+    /// no plugins have.
+    ///
+    /// Only where somebody looks into one sandbox: plugins are programs, and some of them fail at this.
+    pub async fn check_network(&self, view: &SandboxView) -> Option<Result<(), CheckError>> {
+        let attachment = view.live.as_ref()?.cni.as_deref()?;
+        Some(self.services.cni.check(attachment).await)
     }
 
     /// Returns what can be seen of all of an owner's sandboxes; never waits for any of them.

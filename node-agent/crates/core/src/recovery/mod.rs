@@ -2,7 +2,7 @@
 //!
 //! Owns: the order of recovery. Does not: decide what a state means; `classify` does, purely.
 //!
-//! 1. Records are read. When the boot id changed, every process, namespace and link is gone.
+//! 1. Network plugins that an agent before has left running are ended. Records are read. When the boot id changed, every process, namespace and link is gone.
 //! 2. Each sandbox's shim is asked what became of its containers, all side by side.
 //! 3. The network is told which attachments hold; what nobody owns is removed from it.
 //! 4. Each sandbox gets its task. What was half made is undone, what was lost is ended in the books.
@@ -89,6 +89,13 @@ pub struct Recovered {
 /// When records or the network cannot be read at all. Single sandboxes never stop it.
 pub async fn recover(node: &Node, boot_id: String) -> Result<Recovered, RecoverError> {
     let services = &node.services;
+    let ended = services.cni.end_strays().await;
+    if ended > 0 {
+        tracing::warn!(
+            processes = ended,
+            "network plugins of the agent before ended"
+        );
+    }
     let (known, rebooted) = records::load(services, boot_id).await?;
     let mut recovered = Recovered {
         rebooted,

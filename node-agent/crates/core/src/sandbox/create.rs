@@ -87,7 +87,8 @@ pub(crate) fn joined(index: &Index, record: &SandboxRecord) -> Result<Joined, Ru
 
 /// Refuses what can be refused before anything is made.
 pub(crate) fn check(services: &Services, spec: &SandboxSpec) -> Result<(), RunError> {
-    if !spec.runtime_handler.is_empty() {
+    let handlers = &services.settings.handlers;
+    if handlers.get(&spec.runtime_handler).is_none() {
         return Err(RunError::Handler {
             handler: spec.runtime_handler.clone(),
         });

@@ -13,7 +13,9 @@ mod devices;
 pub(crate) mod exec;
 mod images;
 mod in_root;
+pub(crate) mod keeper;
 mod launch;
+pub(crate) mod lookup;
 mod masks;
 mod mount_options;
 mod mounts;
@@ -30,4 +32,4 @@ use crate::failure::Failure;
 pub(crate) use root::copy_of_error;
 
 /// What a step of the child's side returns.
-type Step<T> = Result<T, Failure>;
+pub(crate) type Step<T> = Result<T, Failure>;

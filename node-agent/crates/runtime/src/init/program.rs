@@ -1,12 +1,15 @@
 //! The program of a process: its arguments, its environment, and where it is looked for.
 
-use std::ffi::{CStr, CString};
-use std::os::unix::ffi::OsStringExt;
+use std::ffi::{CStr, CString, OsStr};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt};
+use std::path::Path;
 
 use oci_spec::runtime::Process;
+use rustix::fs::{FileType, OFlags, fstat};
 use rustix::io::Errno;
 
 use super::Step;
+use super::in_root::InRoot;
 use crate::failure::{Failure, FailureKind};
 
 /// Where programs are looked for when the environment does not say.
@@ -67,6 +70,33 @@ impl Program {
             }
         }
         self.not_run(refused)
+    }
+
+    /// Returns the failure that [`Self::execute`] would end with, as far as files tell; `None` where
+    /// there is something to execute, or where it may lie in a place that is hidden here.
+    pub(super) fn missing_in(
+        &self,
+        root: InRoot<'_>,
+        directory: &Path,
+        is_hidden: impl Fn(&Path) -> bool,
+    ) -> Option<Failure> {
+        let mut refused = Errno::NOENT;
+        for path in &self.candidates {
+            let path = directory.join(OsStr::from_bytes(path.to_bytes()));
+            if is_hidden(&path) {
+                return None;
+            }
+            let Ok(file) = root.open(&path, OFlags::PATH) else {
+                continue;
+            };
+            let status = fstat(&file).ok()?;
+            let is_file = FileType::from_raw_mode(status.st_mode) == FileType::RegularFile;
+            if is_file && status.st_mode & 0o111 != 0 {
+                return None;
+            }
+            refused = Errno::ACCESS;
+        }
+        Some(self.not_run(refused))
     }
 
     fn not_run(&self, error: Errno) -> Failure {

@@ -30,6 +30,13 @@ pub(super) fn make_all_private() -> Step<()> {
 /// `needed` are the destinations that later mounts need: where a root without a writable layer lacks one of them, it gets a small
 /// writable layer in memory.
 pub(super) fn mount_root(root: &Root<'_>, needed: &[PathBuf]) -> Step<OwnedFd> {
+    let joined = joined(root, needed)?;
+    attach_over_root(joined.as_fd())?;
+    Ok(joined)
+}
+
+/// Joins the layers into a detached mount, as [`mount_root`] does, and leaves it detached.
+pub(super) fn joined(root: &Root<'_>, needed: &[PathBuf]) -> Step<OwnedFd> {
     let base = open_directory(root.base)?;
     rustix::process::fchdir(&base)
         .map_err(|error| Failure::io("enter", root.base.display().to_string(), error))?;
@@ -56,7 +63,6 @@ pub(super) fn mount_root(root: &Root<'_>, needed: &[PathBuf]) -> Step<OwnedFd> {
         // The file system holds on to its layers by itself.
         unmount_base(root.base)?;
     }
-    attach_over_root(joined.as_fd())?;
     Ok(joined)
 }
 

@@ -1,0 +1,198 @@
+//! One run of a runtime's program.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::Read as _;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use agent_sys::process::{
+    Fork, Forked, Relation, fork, keep_stdio_and, leave, place_stdio, reset_signals,
+};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{WaitId, WaitIdOptions, umask, waitid};
+use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
+use serde::Deserialize;
+
+use crate::failure::Failure;
+use crate::maker;
+
+/// How long a runtime may take. Whoever waits for a keeper waits a little longer.
+const PATIENCE: Timespec = Timespec {
+    tv_sec: 25,
+    tv_nsec: 0,
+};
+
+/// Where a runtime looks for the programs that it needs.
+const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Bytes of a log that are looked at, from its beginning.
+const LOG_CAP: u64 = 64 << 10;
+
+/// What a run's process could not even begin with.
+const NOT_BEGUN: i32 = 127;
+
+/// The standard streams of a run; a container's program keeps those of the run that made it.
+#[derive(Debug)]
+pub(crate) enum Streams {
+    /// /dev/null.
+    None,
+    /// Input if there is any, output, error output.
+    Pipes(Option<OwnedFd>, OwnedFd, OwnedFd),
+}
+
+/// A runtime's program with what it is told.
+#[derive(Debug)]
+pub(crate) struct Invocation<'a> {
+    pub(crate) program: &'a Path,
+    /// The container's directory.
+    pub(crate) bundle: &'a Path,
+    /// The mount namespace to run it in; `None`: the caller's.
+    pub(crate) mounts: Option<BorrowedFd<'a>>,
+    /// "create", "start", ...
+    pub(crate) verb: &'static str,
+    /// Between the verb and the container's id.
+    pub(crate) options: &'a [&'a str],
+    /// The container's id.
+    pub(crate) id: &'a str,
+}
+
+#[derive(Deserialize)]
+struct LogLine {
+    #[serde(default)]
+    level: String,
+    #[serde(default)]
+    msg: String,
+}
+
+impl Invocation<'_> {
+    /// Runs the program to its end.
+    pub(crate) fn run(&self, streams: Streams) -> Result<(), Failure> {
+        let log = self.bundle.join(format!("{}.log", self.verb));
+        let arguments = self.arguments(&log)?;
+        let options = Fork {
+            new: UnshareFlags::empty(),
+            cgroup: None,
+            relation: Relation::Child,
+        };
+        let child = match fork(&options) {
+            Ok(Forked::Child) => self.become_program(&arguments, &streams),
+            Ok(Forked::Parent(child)) => child,
+            Err(error) => {
+                let errno = std::io::Error::from_raw_os_error(error.errno());
+                return Err(Failure::io("run", self.shown(), errno));
+            }
+        };
+        drop(streams);
+        let ended = wait(&child.pidfd);
+        let said = said(&log);
+        let _ = std::fs::remove_file(&log);
+        let failed = |reason: String| {
+            Err(
+                Failure::invalid("have", self.shown(), "").because(match said {
+                    Some(said) => format!("{reason}: {said}"),
+                    None => reason,
+                }),
+            )
+        };
+        match ended {
+            Some(0) => Ok(()),
+            Some(NOT_BEGUN) => failed("the program cannot be executed".to_owned()),
+            Some(code) => failed(format!("it ended with {code}")),
+            None => failed(format!("it did not end in {} s", PATIENCE.tv_sec)),
+        }
+    }
+
+    fn shown(&self) -> String {
+        format!("{} {} the container", self.program.display(), self.verb)
+    }
+
+    fn arguments(&self, log: &Path) -> Result<Vec<CString>, Failure> {
+        let state = self.bundle.join("state");
+        let mut words: Vec<&[u8]> = vec![
+            self.program.as_os_str().as_bytes(),
+            b"--root",
+            state.as_os_str().as_bytes(),
+            b"--log",
+            log.as_os_str().as_bytes(),
+            b"--log-format",
+            b"json",
+            self.verb.as_bytes(),
+        ];
+        words.extend(self.options.iter().map(|option| option.as_bytes()));
+        words.push(self.id.as_bytes());
+        let words = words.into_iter().map(CString::new);
+        words
+            .collect::<Result<_, _>>()
+            .map_err(|_| Failure::invalid("run", self.shown(), "a word has a NUL byte"))
+    }
+
+    /// The child's side: its own process in the end.
+    fn become_program(&self, arguments: &[CString], streams: &Streams) -> ! {
+        // Nobody is left to be told why.
+        let _ = self.try_become(arguments, streams);
+        leave(NOT_BEGUN)
+    }
+
+    fn try_become(&self, arguments: &[CString], streams: &Streams) -> std::io::Result<()> {
+        reset_signals()?;
+        umask(Mode::from_raw_mode(0o022));
+        if let Some(mounts) = self.mounts {
+            move_into_link_name_space(mounts, Some(LinkNameSpaceType::Mount))?;
+        }
+        rustix::process::chdir(self.bundle)?;
+        let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+        match streams {
+            Streams::None => place_stdio(null.as_fd(), null.as_fd(), null.as_fd())?,
+            Streams::Pipes(stdin, stdout, stderr) => {
+                let stdin = stdin.as_ref().unwrap_or(&null);
+                place_stdio(stdin.as_fd(), stdout.as_fd(), stderr.as_fd())?;
+            }
+        }
+        // It is closed with all others.
+        std::mem::forget(null);
+        let [] = keep_stdio_and([])?;
+        let environment = [CString::new(PATH)?];
+        if let Some(program) = arguments.first() {
+            nix::unistd::execve(program, arguments, &environment)?;
+        }
+        Ok(())
+    }
+}
+
+/// Waits for a child to end, not for ever; `None` if it had to be killed.
+fn wait(pidfd: &OwnedFd) -> Option<i32> {
+    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
+    let ended = loop {
+        match poll(&mut fds, Some(&PATIENCE)) {
+            Err(rustix::io::Errno::INTR) => {}
+            Ok(count) => break count > 0,
+            Err(_) => break false,
+        }
+    };
+    if !ended {
+        maker::kill(pidfd);
+        maker::reap(pidfd);
+        return None;
+    }
+    loop {
+        match waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED) {
+            Err(rustix::io::Errno::INTR) => {}
+            Ok(Some(status)) => return Some(status.exit_status().unwrap_or(-1)),
+            Ok(None) | Err(_) => return Some(-1),
+        }
+    }
+}
+
+/// Returns the last error that a runtime has logged.
+fn said(log: &Path) -> Option<String> {
+    let mut text = String::new();
+    let file = File::open(log).ok()?;
+    file.take(LOG_CAP).read_to_string(&mut text).ok()?;
+    let lines = text.lines().rev();
+    let mut lines = lines.filter_map(|line| serde_json::from_str::<LogLine>(line).ok());
+    let line = lines.find(|line| matches!(line.level.as_str(), "error" | "fatal" | ""))?;
+    Some(line.msg).filter(|msg| !msg.is_empty())
+}
