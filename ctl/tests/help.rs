@@ -14,32 +14,33 @@ fn of_ctl_itself() {
         Usage: ctl [OPTIONS] <COMMAND>
 
         Commands:
-          run         Create a container and start it
-          create      Create a container without starting it
-          start       Start containers that were created or have ended
-          stop        Stop running containers
-          restart     Stop containers and start them again
-          kill        Send running containers a signal
-          rm          Remove containers
-          ps          List containers
-          logs        Show what a container has written
-          exec        Run a further process in a running container
-          attach      Join a running container's streams with one's own
-          wait        Wait until containers have ended, and print their exit codes
-          port        Show where a container's ports are published
-          inspect     Show containers and images in full
-          pull        Fetch images from a registry
-          images      List the images of this node
-          rmi         Remove names of images, and each image with its last name
-          tag         Give an image a further name
-          events      Show what happens on the node, as it happens
-          info        Show what the agent says of itself and its node
-          version     Show the versions of ctl and of the agent
-          container   Commands about containers
-          image       Commands about images
-          system      Commands about the node
-          completion  Print what completes ctl's commands in a shell
-          help        Print this message or the help of the given subcommand(s)
+          run           Create a container and start it
+          create        Create a container without starting it
+          start         Start containers that were created or have ended
+          stop          Stop running containers
+          restart       Stop containers and start them again
+          kill          Send running containers a signal
+          rm            Remove containers
+          ps            List containers
+          logs          Show what a container has written
+          exec          Run a further process in a running container
+          attach        Join a running container's streams with one's own
+          wait          Wait until containers have ended, and print their exit codes
+          port          Show where a container's ports are published
+          port-forward  Have ports of this machine lead to ports of a container
+          inspect       Show containers and images in full
+          pull          Fetch images from a registry
+          images        List the images of this node
+          rmi           Remove names of images, and each image with its last name
+          tag           Give an image a further name
+          events        Show what happens on the node, as it happens
+          info          Show what the agent says of itself and its node
+          version       Show the versions of ctl and of the agent
+          container     Commands about containers
+          image         Commands about images
+          system        Commands about the node
+          completion    Print what completes ctl's commands in a shell
+          help          Print this message or the help of the given subcommand(s)
 
         Options:
           -H, --host <ADDRESS>  Socket of the agent [env: NODE_AGENT_HOST] [default:

@@ -19,6 +19,7 @@ mod images;
 mod inspect;
 mod logs;
 mod node;
+mod port_forward;
 mod ps;
 mod pull;
 mod run;

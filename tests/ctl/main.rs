@@ -3,6 +3,7 @@
 
 mod exec;
 mod flags;
+mod forward;
 mod images;
 mod life;
 mod logs;

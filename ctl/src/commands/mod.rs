@@ -20,6 +20,7 @@ mod kill;
 mod logs;
 mod options;
 mod port;
+mod port_forward;
 mod ps;
 mod ps_filter;
 mod pull;
@@ -55,6 +56,7 @@ pub(crate) enum Command {
     Attach(attach::Attach),
     Wait(wait::Wait),
     Port(port::Port),
+    PortForward(port_forward::PortForward),
     Inspect(inspect::Inspect),
     Pull(pull::Pull),
     Images(images::Images),
@@ -108,6 +110,7 @@ pub(crate) async fn run(
         Command::Attach(args) => Box::pin(attach::run(args, client, out)).await,
         Command::Wait(args) => wait::run(args, client, out).await,
         Command::Port(args) => port::run(args, client, out).await,
+        Command::PortForward(args) => port_forward::run(args, client, out).await,
         Command::Inspect(args) => inspect::run(args, client, out).await,
         Command::Pull(args) => pull::run(args, client, out).await,
         Command::Images(args) => images::run(args, client, out).await,

@@ -44,6 +44,11 @@ pub(crate) enum CommandError {
     },
     #[error("port {port} of container {container} is not published")]
     NotPublished { container: String, port: String },
+    #[error("cannot listen on {address}")]
+    Listen {
+        address: std::net::SocketAddr,
+        source: io::Error,
+    },
     #[error("container {container} does not run, so there is nothing to attach to")]
     NotRunning { container: String },
     #[error("the agent sent an answer without its {what}")]

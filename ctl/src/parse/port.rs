@@ -64,6 +64,25 @@ pub(crate) fn single(text: &str) -> Result<(u32, Protocol), ParseError> {
     Ok((self::port(port).ok_or_else(malformed)?.into(), protocol))
 }
 
+/// A port here, 0 for any, that leads to a port there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Forwarded {
+    pub(crate) local: u16,
+    pub(crate) remote: u16,
+}
+
+/// Reads `80` (the same on both sides), `8080:80`, or `:80` for any port here.
+pub(crate) fn forward(text: &str) -> Result<Forwarded, ParseError> {
+    let malformed = || ParseError::form(text, "[[LOCAL_PORT]:]CONTAINER_PORT");
+    let (local, remote) = text.split_once(':').unwrap_or((text, text));
+    let local = match local {
+        "" => 0,
+        local => port(local).ok_or_else(malformed)?,
+    };
+    let remote = port(remote).ok_or_else(malformed)?;
+    Ok(Forwarded { local, remote })
+}
+
 /// Returns the name of a protocol.
 pub(crate) fn protocol_name(protocol: Protocol) -> &'static str {
     match protocol {
@@ -205,6 +224,20 @@ mod tests {
             error.to_string(),
             "range 8000-8002 has not as many ports as range 80-81"
         );
+    }
+
+    #[test]
+    fn a_forwarded_port_has_two_sides() {
+        let both = |local, remote| Forwarded { local, remote };
+        assert_eq!(forward("80").expect("a port"), both(80, 80));
+        assert_eq!(forward("8080:80").expect("ports"), both(8080, 80));
+        assert_eq!(forward(":80").expect("ports"), both(0, 80));
+        for text in ["", ":", "80:", "0:80", "80:0", "a:80", "1:2:3", "80/udp"] {
+            assert!(
+                matches!(forward(text), Err(ParseError::Form { .. })),
+                "{text}"
+            );
+        }
     }
 
     proptest! {

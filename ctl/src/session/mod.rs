@@ -11,11 +11,13 @@
 
 mod connection;
 mod foreground;
+mod forward;
 mod input;
 mod pump;
 mod signals;
 
 pub(crate) use connection::Connection;
 pub(crate) use foreground::{Foreground, OutputFrom, Streams};
+pub(crate) use forward::forward;
 pub(crate) use pump::{Broken, End, Pump};
 pub(crate) use signals::Signals;

@@ -3,20 +3,21 @@ use std::pin::Pin;
 use proto::agent::attach_input::Input as AttachMessage;
 use proto::agent::containers_server::Containers;
 use proto::agent::exec_input::Input as ExecMessage;
+use proto::agent::forward_input::Input as ForwardMessage;
 use proto::agent::{
     AttachInput, Container, ContainerState, CreateContainerRequest, CreateContainerResponse,
-    ExecInput, InspectContainerRequest, InspectContainerResponse, KillContainerRequest,
-    KillContainerResponse, ListContainersRequest, ListContainersResponse, LogEntry, LogsRequest,
-    RemoveContainerRequest, RemoveContainerResponse, ResizeRequest, ResizeResponse,
-    StartContainerRequest, StartContainerResponse, StopContainerRequest, StopContainerResponse,
-    StreamOutput, WaitContainerRequest, WaitContainerResponse,
+    ExecInput, ForwardInput, ForwardOutput, InspectContainerRequest, InspectContainerResponse,
+    KillContainerRequest, KillContainerResponse, ListContainersRequest, ListContainersResponse,
+    LogEntry, LogsRequest, RemoveContainerRequest, RemoveContainerResponse, ResizeRequest,
+    ResizeResponse, StartContainerRequest, StartContainerResponse, StopContainerRequest,
+    StopContainerResponse, StreamOutput, WaitContainerRequest, WaitContainerResponse,
 };
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::streams::{Seen, ended, exec_line, run_exec, send_log, send_streams, take_input};
+use super::streams::{Seen, echo, ended, exec_line, run_exec, send_log, send_streams, take_input};
 use super::{Behaviour, FakeContainer, Shared};
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -276,6 +277,24 @@ impl Containers for Shared {
         self.with(|fake| fake.find(&start.container).map(|_| ()))?;
         let (sender, receiver) = mpsc::channel(8);
         tokio::spawn(run_exec(self.clone(), start, input, sender));
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    type ForwardStream = Out<ForwardOutput>;
+
+    async fn forward(
+        &self,
+        request: Request<Streaming<ForwardInput>>,
+    ) -> Answer<Self::ForwardStream> {
+        let mut input = request.into_inner();
+        let Some(ForwardMessage::Start(start)) =
+            input.message().await?.and_then(|message| message.input)
+        else {
+            return Err(Status::invalid_argument("the first message is no start"));
+        };
+        self.asked("Forward", format!("{} {}", start.container, start.port))?;
+        let (sender, receiver) = mpsc::channel(8);
+        tokio::spawn(echo(input, sender));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 

@@ -2,10 +2,12 @@
 
 use proto::agent::attach_input::Input as AttachMessage;
 use proto::agent::exec_input::Input as ExecMessage;
+use proto::agent::forward_input::Input as ForwardMessage;
+use proto::agent::forward_output::Output as Forwarded;
 use proto::agent::stream_output::Output as Streamed;
 use proto::agent::{
-    AttachInput, AttachStart, ExecInput, ExecStart, LogEntry, LogsRequest, StreamKind,
-    StreamOutput, TerminalSize,
+    AttachInput, AttachStart, ExecInput, ExecStart, ForwardInput, ForwardOutput, LogEntry,
+    LogsRequest, StreamKind, StreamOutput, TerminalSize,
 };
 use tokio::sync::{mpsc, watch};
 use tonic::{Status, Streaming};
@@ -249,4 +251,23 @@ pub(super) async fn run_exec(
         let _ = sender.send(streamed(Streamed::ExitCode(code))).await;
         return;
     }
+}
+
+/// Plays a port where somebody says everything again, and ends when the client has.
+pub(super) async fn echo(
+    mut input: Streaming<ForwardInput>,
+    sender: mpsc::Sender<Result<ForwardOutput, Status>>,
+) {
+    let send = |output| {
+        sender.send(Ok(ForwardOutput {
+            output: Some(output),
+        }))
+    };
+    let _ = send(Forwarded::Connected(true)).await;
+    while let Ok(Some(message)) = input.message().await {
+        if let Some(ForwardMessage::Data(data)) = message.input {
+            let _ = send(Forwarded::Data(data)).await;
+        }
+    }
+    let _ = send(Forwarded::Ended(true)).await;
 }

@@ -296,6 +296,16 @@ impl Containers for Agent {
         Ok(Response::new(Box::pin(ReceiverStream::new(outputs))))
     }
 
+    type ForwardStream = Streamed<agent::ForwardOutput>;
+
+    async fn forward(
+        &self,
+        request: Request<Streaming<agent::ForwardInput>>,
+    ) -> Answer<Self::ForwardStream> {
+        let outputs = self.open_forward(request.into_inner()).await?;
+        Ok(Response::new(Box::pin(ReceiverStream::new(outputs))))
+    }
+
     async fn resize(
         &self,
         request: Request<agent::ResizeRequest>,

@@ -4,6 +4,7 @@ mod attach;
 mod complete;
 mod containers;
 mod exec;
+mod forward;
 mod images;
 mod streams;
 mod system;

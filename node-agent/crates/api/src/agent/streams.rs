@@ -12,7 +12,7 @@ use proto::agent::StreamOutput;
 use proto::agent::stream_output::Output;
 
 /// Bytes read at once.
-const CHUNK: usize = 32 << 10;
+pub(super) const CHUNK: usize = 32 << 10;
 
 /// How long output is waited for once a process has ended: a grandchild may hold the pipe.
 const QUIET: std::time::Duration = std::time::Duration::from_millis(200);

@@ -34,6 +34,12 @@ pub enum ForwardError {
         /// As the caller named it.
         id: String,
     },
+    /// There is no such container.
+    #[error("container {id} does not exist")]
+    NoContainer {
+        /// As the caller named it.
+        id: String,
+    },
     /// The prefix fits more than one.
     #[error("sandbox {id} is not the only one whose id begins so")]
     Ambiguous {
@@ -69,7 +75,7 @@ pub enum ForwardError {
 impl Classify for ForwardError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::NotFound { .. } | Self::NoContainer { .. } => ErrorKind::NotFound,
             Self::Ambiguous { .. } => ErrorKind::InvalidArgument,
             Self::NotReady { .. } => ErrorKind::FailedPrecondition,
             Self::Socket { .. } => ErrorKind::Internal,
@@ -154,6 +160,26 @@ impl Node {
             Some(live) => Ok((id, live)),
             None => Err(ForwardError::NotReady { id }),
         }
+    }
+
+    /// As [`Node::connect`], to a port of the sandbox that a container is in; a container is named
+    /// as everywhere.
+    ///
+    /// # Errors
+    /// When there is no such container, or as [`Node::connect`].
+    pub async fn connect_container(
+        &self,
+        owner: Owner,
+        container: &str,
+        port: u16,
+    ) -> Result<TcpStream, ForwardError> {
+        let id = container.to_owned();
+        let sandbox = match self.find(owner, container) {
+            Found::One((_, handle)) => handle.record.id.clone(),
+            Found::None => return Err(ForwardError::NoContainer { id }),
+            Found::Many => return Err(ForwardError::Ambiguous { id }),
+        };
+        self.connect(owner, &sandbox, port).await
     }
 
     /// Connects to a port on a sandbox's loopback, IPv4 and then IPv6, from inside its network and
