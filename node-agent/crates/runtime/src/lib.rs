@@ -10,10 +10,10 @@
 //! ```
 //!
 //! **Nobody is born among strangers.** A process in a PID namespace that others already live in can be traced by any of them
-//! that has `CAP_SYS_PTRACE`, whatever its dumpable flag. So an exec session, and a container that joins a shared PID
+//! that has `CAP_SYS_PTRACE`, whatever its dumpable flag; `CAP_PERFMON` and `CAP_SYS_ADMIN` show its maps. So an exec session, and a container that joins a shared PID
 //! namespace, are prepared by a helper outside of it; only when root, descriptors and capabilities are the container's does
-//! the helper fork the real process into the namespace, as its own sibling. Where nobody in the namespace was ever granted that
-//! capability ([`Onlookers`]), a session needs no helper: it is forked straight into the container's namespaces ([`Home`]).
+//! the helper fork the real process into the namespace, as its own sibling. Where nobody in the namespace was ever granted any of
+//! them ([`Onlookers`]), a session needs no helper: it is forked straight into the container's namespaces ([`Home`]).
 //!
 //! Another OCI runtime may make a container instead: `external` drives it, and its container is handled as one of ours.
 //!

@@ -5,14 +5,23 @@ use serde::Deserialize;
 
 /// What the processes of a PID namespace may do to another one that they see in it.
 ///
-/// Without `CAP_SYS_PTRACE` they cannot reach into one that is not dumpable.
+/// Without one of [`REACHING`] they cannot look into one that is not dumpable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Onlookers {
-    /// Any of them may have `CAP_SYS_PTRACE`.
+    /// Any of them may have a capability to look into it.
     Tracers,
     /// None of them was ever granted it.
     Bystanders,
 }
+
+/// Capabilities to look into a process that is not dumpable: all of it with the first; its maps,
+/// environment and auxiliary vector with any (`may_access_mm` in the kernel's `kernel/fork.c`, since
+/// Linux 6.15; `CAP_SYS_ADMIN` holds what `CAP_PERFMON` does).
+const REACHING: [Capability; 3] = [
+    Capability::SysPtrace,
+    Capability::Perfmon,
+    Capability::SysAdmin,
+];
 
 /// The part of a specification that grants capabilities.
 #[derive(Debug, Deserialize)]
@@ -46,7 +55,7 @@ impl Onlookers {
             ];
             all.into_iter()
                 .flatten()
-                .any(|set| set.contains(&Capability::SysPtrace))
+                .any(|set| REACHING.iter().any(|one| set.contains(one)))
         };
         match process.capabilities() {
             Some(sets) if may_trace(sets) => Self::Tracers,
@@ -81,10 +90,13 @@ mod tests {
             "inheritable",
             "ambient",
         ] {
-            let granted = process(&json!({set: ["CAP_CHOWN", "CAP_SYS_PTRACE"]}));
-            assert_eq!(both(&granted), [Onlookers::Tracers; 2], "{set}");
+            for capability in ["CAP_SYS_PTRACE", "CAP_PERFMON", "CAP_SYS_ADMIN"] {
+                let granted = process(&json!({set: ["CAP_CHOWN", capability]}));
+                let seen = both(&granted);
+                assert_eq!(seen, [Onlookers::Tracers; 2], "{set} {capability}");
+            }
         }
-        let others = process(&json!({"bounding": ["CAP_SYS_ADMIN"], "effective": []}));
+        let others = process(&json!({"bounding": ["CAP_NET_ADMIN"], "effective": []}));
         assert_eq!(both(&others), [Onlookers::Bystanders; 2]);
         assert_eq!(both(&process(&Value::Null)), [Onlookers::Bystanders; 2]);
     }

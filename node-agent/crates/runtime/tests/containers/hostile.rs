@@ -411,6 +411,26 @@ fn births() {
 
 /// Root of a container, with every right but to trace, watches the sessions that are born beside it, for anything of the host.
 fn births_of_sessions() {
+    let bystander = [
+        "CAP_DAC_OVERRIDE",
+        "CAP_DAC_READ_SEARCH",
+        "CAP_NET_ADMIN",
+        "CAP_CHOWN",
+        "CAP_SETUID",
+        "CAP_KILL",
+    ];
+    watch_sessions(&bystander, Onlookers::Bystanders);
+    let overseer = [&bystander[..], &["CAP_SYS_ADMIN", "CAP_PERFMON"]].concat();
+    watch_sessions(&overseer, Onlookers::Tracers);
+}
+
+/// A container with `capabilities` looks at every process that appears beside it, for something of the host's.
+fn watch_sessions(capabilities: &[&str], expected: Onlookers) {
+    // What the container's own program will replace is all that these capabilities show.
+    let maps = match expected {
+        Onlookers::Bystanders => "grep -l /containers- $p/maps;",
+        Onlookers::Tracers => "",
+    };
     let fixture = Fixture::new();
     let secret = fixture.base().join("secret");
     fs::write(&secret, "").unwrap();
@@ -428,7 +448,7 @@ fn births_of_sessions() {
         "own=$(cat /proc/1/mountinfo); echo up; while [ ! -e /end ]; do for p in /proc/[0-9]*; do \
          [ -e $p/root{secret} ] && echo root $p; [ -e $p/cwd/{name} ] && echo cwd $p; \
          m=$(cat $p/mountinfo); [ -n \"$m\" ] && [ \"$m\" != \"$own\" ] && echo mounts $p; \
-         grep -l /containers- $p/maps; grep -l '{address}' $p/net/unix; \
+         {maps} grep -l '{address}' $p/net/unix; \
          for n in 3 4 5 6 7 8 9 10 11 12; do readlink $p/fd/$n; done | grep -E 'cgroup|tasks|{name}'; \
          done 2>/dev/null; done; true",
         secret = secret.display(),
@@ -436,19 +456,11 @@ fn births_of_sessions() {
     let mut watcher = fixture.container().shell(&script);
     watcher.network = Some(network.as_fd());
     for set in ["bounding", "effective", "permitted"] {
-        watcher.spec["process"]["capabilities"][set] = json!([
-            "CAP_DAC_OVERRIDE",
-            "CAP_DAC_READ_SEARCH",
-            "CAP_SYS_ADMIN",
-            "CAP_NET_ADMIN",
-            "CAP_CHOWN",
-            "CAP_SETUID",
-            "CAP_KILL"
-        ]);
+        watcher.spec["process"]["capabilities"][set] = json!(capabilities);
     }
     let mut watcher = watcher.start().unwrap();
     assert_eq!(watcher.line(), "up");
-    assert_eq!(watcher.created.onlookers, Onlookers::Bystanders);
+    assert_eq!(watcher.created.onlookers, expected);
     for _ in 0..100 {
         let session = Session::new(&fixture, &watcher, &["true"]);
         assert_eq!(session.run().code, 0);
