@@ -131,18 +131,23 @@ impl Sampler {
         state.sandboxes = HashMap::new();
     }
 
-    /// Forgets whom the last pass has not seen.
+    /// Forgets whom the last pass has not seen; the files of what has ended are closed.
     pub(super) fn retain(&self, sandboxes: &[Arc<SandboxView>]) {
-        let live: HashSet<&SandboxId> = sandboxes.iter().map(|one| &one.record.id).collect();
-        let containers: HashSet<&ContainerId> = sandboxes
+        let standing: HashSet<&SandboxId> = sandboxes
             .iter()
-            .flat_map(|sandbox| &sandbox.containers)
-            .map(|container| &container.record.id)
+            .filter(|one| Target::of_sandbox(one).is_some())
+            .map(|one| &one.record.id)
             .collect();
+        let containers = || sandboxes.iter().flat_map(|sandbox| &sandbox.containers);
+        let running: HashSet<&ContainerId> = containers()
+            .filter(|one| Target::of_container(one).is_some())
+            .map(|one| &one.record.id)
+            .collect();
+        let all: HashSet<&ContainerId> = containers().map(|one| &one.record.id).collect();
         let mut state = self.state();
-        state.sandboxes.retain(|id, _| live.contains(id));
-        state.containers.retain(|id, _| containers.contains(id));
-        state.layers.retain(|id, _| containers.contains(id));
+        state.sandboxes.retain(|id, _| standing.contains(id));
+        state.containers.retain(|id, _| running.contains(id));
+        state.layers.retain(|id, _| all.contains(id));
     }
 
     /// Returns a container's last sample, if it is not older than samples get.
