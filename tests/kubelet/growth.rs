@@ -16,6 +16,10 @@ const PAUSE: Duration = Duration::from_millis(50);
 const MORE_KIB: u64 = 6 << 10;
 const MORE_DESCRIPTORS: usize = 8;
 
+/// Most files of cgroups that the agent may hold more: it keeps those of whatever runs open to read
+/// its use, 15 each, and a few pods more may be up at one look than at the other.
+const MORE_CGROUP_FILES: usize = 8 * 15;
+
 /// What a helper's share may grow by because others that it was shared with have ended, in KiB.
 const SLACK_KIB: u64 = 64;
 
@@ -23,25 +27,33 @@ const SLACK_KIB: u64 = 64;
 /// not larger in memory.
 const SHIM_KIB: u64 = 400;
 
-/// Memory in KiB, and descriptors.
+/// Memory in KiB, and descriptors: those of cgroups' files, and all others.
 #[derive(Clone, Copy, Debug)]
 struct Held {
     pss: u64,
+    cgroup_files: usize,
     descriptors: usize,
 }
 
 impl Held {
     fn of(pid: u32) -> Option<Self> {
-        let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count();
+        let all = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+        let targets = all.map(|one| std::fs::read_link(one.ok()?.path()).ok());
+        let (cgroup_files, others): (Vec<_>, Vec<_>) = targets.partition(|target| {
+            let target = target.as_deref();
+            target.is_some_and(|path| path.starts_with("/sys/fs/cgroup") && !path.is_dir())
+        });
         Some(Self {
             pss: process::pss_kib(pid),
-            descriptors,
+            cgroup_files: cgroup_files.len(),
+            descriptors: others.len(),
         })
     }
 
     fn least(self, other: Self) -> Self {
         Self {
             pss: self.pss.min(other.pss),
+            cgroup_files: self.cgroup_files.min(other.cgroup_files),
             descriptors: self.descriptors.min(other.descriptors),
         }
     }
@@ -87,6 +99,12 @@ impl Sample {
                 "descriptors of process {pid} (agent: {agent}): {} and then {}",
                 then.descriptors,
                 now.descriptors
+            );
+            ensure!(
+                now.cgroup_files <= then.cgroup_files + MORE_CGROUP_FILES,
+                "cgroup files of process {pid} (agent: {agent}): {} and then {}",
+                then.cgroup_files,
+                now.cgroup_files
             );
             let most = if agent {
                 then.pss + MORE_KIB

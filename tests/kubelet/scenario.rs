@@ -57,7 +57,12 @@ pub(crate) fn pods() -> Vec<Pod> {
         Pod::new("stuck", "stuck", Restart::Never)
             .with(Role::Init, "first", "exit 4")
             .with(Role::Main, "main", "touch /shared/never"),
-        Pod::new("crash", "crash", Restart::Always).with(Role::Main, "main", "echo line 0; exit 3"),
+        // It lasts until a look has seen it run.
+        Pod::new("crash", "crash", Restart::Always).with(
+            Role::Main,
+            "main",
+            "echo line 0; sleep 1; exit 3",
+        ),
         Pod::new("greedy", "greedy", Restart::Never)
             .with(
                 Role::Main,

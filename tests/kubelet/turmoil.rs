@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use harness::image::{Image, LayerBuilder, default_config};
 use harness::node::Node;
 use harness::wait;
@@ -88,8 +88,7 @@ pub(crate) async fn identities(machine: &Machine) -> Result<Vec<String>> {
 
 /// Returns once every pod has come as far as it can.
 pub(crate) async fn all_up(running: &Running) -> Result<()> {
-    wait::until_async("all pods are up", || async {
-        Ok(running.kubelet.all_up().then_some(()))
-    })
-    .await
+    let up = || async { Ok(running.kubelet.missing().is_empty().then_some(())) };
+    let waited = wait::until_async("all pods are up", up).await;
+    waited.with_context(|| format!("missing: {:#?}", running.kubelet.missing()))
 }

@@ -1,6 +1,6 @@
 //! One task for each pod: looks at what was seen of it and does what it needs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
@@ -100,19 +100,17 @@ impl Kubelet {
         }
     }
 
-    /// Returns whether every pod that is wanted has come as far as it can: its main containers run,
-    /// or it has ended.
-    pub(crate) fn all_up(&self) -> bool {
+    /// Returns the pods that have not come as far as they can: none of their containers runs, and
+    /// they have not ended. With each, what was last seen of it.
+    pub(crate) fn missing(&self) -> Vec<(String, Seen)> {
         let world = self.world.borrow();
-        let missing: BTreeMap<_, _> = self
-            .pods()
-            .into_iter()
-            .filter(|pod| {
-                let seen = world.1.get(&pod.uid);
-                !seen.is_some_and(|seen| action::has_ended(pod, seen) || seen.running().count() > 0)
-            })
-            .map(|pod| (pod.uid, pod.name))
-            .collect();
-        missing.is_empty()
+        let pods = self.pods().into_iter();
+        let seen = pods.map(|pod| {
+            let seen = world.1.get(&pod.uid).cloned().unwrap_or_default();
+            (pod, seen)
+        });
+        seen.filter(|(pod, seen)| !action::has_ended(pod, seen) && seen.running().count() == 0)
+            .map(|(pod, seen)| (pod.name, seen))
+            .collect()
     }
 }
