@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 /// What the processes of a PID namespace may do to another one that they see in it.
 ///
-/// Without one of [`REACHING`] they cannot look into one that is not dumpable.
+/// Without `CAP_SYS_PTRACE`, `CAP_PERFMON` or `CAP_SYS_ADMIN` they cannot look into one that is not dumpable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Onlookers {
     /// Any of them may have a capability to look into it.

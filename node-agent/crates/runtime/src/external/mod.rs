@@ -14,7 +14,7 @@
 //! A program that does not exist is told when it is started, as with the embedded runtime: then no
 //! container is made, and the keeper waits in its place.
 //!
-//! Start reading at [`create`], then `init/keeper.rs`.
+//! Start reading at [`create()`], then `init/keeper.rs`.
 
 mod config;
 mod console;
