@@ -15,6 +15,7 @@ mod mount;
 mod pid;
 mod refused;
 mod resources;
+mod rights;
 mod sandbox;
 mod service;
 mod stats;
