@@ -22,3 +22,4 @@ mod stats;
 mod stop;
 mod target;
 mod user;
+mod user_namespace;

@@ -6,7 +6,7 @@ use proto::cri::{
     Capability, CdiDevice, ContainerConfig, Device, ImageSpec, Int64Value, LinuxContainerResources,
     LinuxContainerSecurityContext, ListContainersRequest, Mount, MountPropagation, NamespaceMode,
     NamespaceOption, PodSandboxConfig, PortMapping, SeLinuxOption, SecurityProfile, Signal,
-    UserNamespace, security_profile::ProfileType,
+    security_profile::ProfileType,
 };
 use tonic::Code;
 
@@ -292,12 +292,6 @@ const SANDBOXES: &[(&str, Sandbox)] = &[
         options(c).pid = NamespaceMode::Target.into();
     }),
     ("a namespace mode that is none", |c| options(c).ipc = 4711),
-    ("a user namespace", |c| {
-        options(c).userns_options = Some(UserNamespace {
-            mode: NamespaceMode::Pod.into(),
-            ..UserNamespace::default()
-        });
-    }),
     ("SELinux", |c| {
         c.linux
             .get_or_insert_default()

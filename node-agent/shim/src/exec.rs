@@ -71,7 +71,7 @@ pub(crate) fn start(
     request: &Exec,
     id: ExecId,
     mut descriptors: Descriptors,
-    container: &Container,
+    (container, user_namespace): (&Container, Option<runtime::UserNamespace<'_>>),
     home: &runtime::Home,
     poll: &mut Poll,
 ) -> Result<Started, RequestError> {
@@ -80,9 +80,11 @@ pub(crate) fn start(
     // Counted from here: what the program does before its first instruction is its time too.
     let deadline = (request.timeout_ms > 0)
         .then(|| Instant::now() + Duration::from_millis(request.timeout_ms));
-    let made = execute(request, container, home, stdio).map_err(|source| RequestError::Exec {
-        id: id.to_string(),
-        source,
+    let made = execute(request, container, user_namespace, home, stdio).map_err(|source| {
+        RequestError::Exec {
+            id: id.to_string(),
+            source,
+        }
     })?;
     let mut session = Session {
         serial: poll.serial(),
@@ -119,6 +121,7 @@ pub(crate) fn start(
 fn execute(
     request: &Exec,
     container: &Container,
+    user_namespace: Option<runtime::UserNamespace<'_>>,
     home: &runtime::Home,
     stdio: runtime::Stdio,
 ) -> Result<runtime::Execed, runtime::ExecError> {
@@ -127,6 +130,7 @@ fn execute(
             container: container.pidfd.as_fd(),
             pid: container.exec_pid,
             onlookers: container.onlookers,
+            user_namespace,
             home,
             process: &request.process,
             user: user(

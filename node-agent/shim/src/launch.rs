@@ -34,6 +34,10 @@ pub(crate) enum LaunchError {
         name: &'static str,
         source: io::Error,
     },
+    #[error("user namespace of the sandbox could not be made")]
+    UserNamespace {
+        source: agent_runtime::UserNamespaceError,
+    },
     #[error("host name {name:?} could not be set")]
     Hostname { name: String, source: io::Error },
     #[error("sysctls of the sandbox could not be set")]
@@ -68,6 +72,9 @@ impl LaunchError {
     fn code(&self) -> ErrorCode {
         match self {
             Self::Malformed { .. } | Self::Id { .. } | Self::Hostname { .. } => ErrorCode::Invalid,
+            Self::UserNamespace {
+                source: agent_runtime::UserNamespaceError::Map { .. },
+            } => ErrorCode::Invalid,
             Self::Sysctl { source } => match source {
                 agent_runtime::SysctlError::Procfs(_) => ErrorCode::Internal,
                 _ => ErrorCode::Invalid,
@@ -83,6 +90,7 @@ impl LaunchError {
             | Self::Serve { source, .. } => source.raw_os_error().unwrap_or(0),
             Self::Reaper { source } => source.errno(),
             Self::Fork { source } => source.errno(),
+            Self::UserNamespace { source } => source.errno(),
             _ => 0,
         }
     }

@@ -9,9 +9,11 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use agent_runtime::{IdMapping, IdMappings};
 use agent_sys::fdpass::{Frame, FrameError, FrameReader, FrameWriter, Read};
+use agent_sys::mount::{Depth, shift_owners};
 use agent_sys::process::{Fork, Forked, Relation};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use prost::Message as _;
@@ -87,11 +89,32 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), LauncherError> {
     let ready = LauncherReady {
         protocol_version: PROTOCOL_VERSION,
         pid: rustix::process::getpid().as_raw_nonzero().get(),
+        user_namespaces: can_make_user_namespaces(&arguments.root),
     };
     answer(&socket, from_launcher::Message::Ready(ready))?;
     // Whatever the set-up left is not to be copied into every shim.
     agent_sys::heap::trim();
     serve(socket, reader, signals)
+}
+
+/// Returns whether sandboxes can have user namespaces here: the kernel lets some be made, and the
+/// file system below `root` shows its files' owners shifted.
+fn can_make_user_namespaces(root: &Path) -> bool {
+    let all = [IdMapping {
+        inside: 0,
+        outside: 1,
+        length: 1,
+    }];
+    let ids = IdMappings {
+        uids: &all,
+        gids: &all,
+    };
+    let Ok(made) = agent_runtime::make_user_namespace(ids, UnshareFlags::empty()) else {
+        return false;
+    };
+    agent_sys::mount::copy_of_path(root, Depth::One)
+        .and_then(|copy| shift_owners(copy.as_fd(), made.user.as_fd(), Depth::One))
+        .is_ok()
 }
 
 /// Frees standard input, so that descriptor 0 is never a socket in anything forked from here.

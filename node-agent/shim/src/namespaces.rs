@@ -3,9 +3,11 @@
 use std::fs::File;
 use std::os::fd::OwnedFd;
 
+use agent_runtime::IdMappings;
 use nix::sched::CloneFlags;
 use proto_shim::LaunchRequest;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::thread::UnshareFlags;
 
 use crate::launch::LaunchError;
 
@@ -52,6 +54,33 @@ impl NewNamespaces {
             uts,
             netlink: netlink?,
         })
+    }
+
+    /// Makes those that `flags` names in a new user namespace, which owns them.
+    pub(crate) fn make_owned(
+        flags: CloneFlags,
+        ids: IdMappings<'_>,
+    ) -> Result<(Self, OwnedFd), LaunchError> {
+        let new = UnshareFlags::from_bits_retain(flags.bits().cast_unsigned());
+        let owned = agent_runtime::make_user_namespace(ids, new)
+            .map_err(|source| LaunchError::UserNamespace { source })?;
+        let [network, ipc, uts] = owned.others;
+        let mut made = Self {
+            flags,
+            network,
+            ipc,
+            uts,
+            netlink: None,
+        };
+        if made.network.is_some() {
+            let only = CloneFlags::CLONE_NEWNET;
+            let hosts = open(only)?;
+            enter_some(only, [made.network.as_ref(), None, None], "entering")?;
+            let netlink = netlink();
+            enter(only, &hosts, "return")?;
+            made.netlink = Some(netlink?);
+        }
+        Ok((made, owned.user))
     }
 
     /// Sets what can only be set from inside: the host's name, sysctls.

@@ -4,7 +4,9 @@
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
-use agent_runtime::{Namespaces, PidMode, Reaper, ReaperRequest, SharedMount};
+use agent_runtime::{
+    IdMapping, IdMappings, Namespaces, PidMode, Reaper, ReaperRequest, SharedMount, UserNamespace,
+};
 use nix::sched::CloneFlags;
 use proto_shim::{FdRole, LaunchRequest, NamespaceMode};
 
@@ -25,6 +27,24 @@ pub(crate) struct Sandbox {
     uts: Option<OwnedFd>,
     shm: Option<SharedMount>,
     reaper: Option<Reaper>,
+    user: Option<Users>,
+}
+
+/// A user namespace with its ids.
+#[derive(Debug)]
+struct Users {
+    namespace: OwnedFd,
+    uids: Vec<IdMapping>,
+    gids: Vec<IdMapping>,
+}
+
+fn mappings(from: &[proto_shim::IdMapping]) -> Vec<IdMapping> {
+    let one = |mapping: &proto_shim::IdMapping| IdMapping {
+        inside: mapping.inside,
+        outside: mapping.outside,
+        length: mapping.length,
+    };
+    from.iter().map(one).collect()
 }
 
 /// A sandbox and what only the agent needs of it.
@@ -60,7 +80,7 @@ fn new_ones(kinds: &[Kind]) -> CloneFlags {
 
 /// Returns whether a sandbox needs just the namespaces that a spare shim has.
 pub(crate) fn takes_spare(request: &LaunchRequest) -> bool {
-    new_ones(&kinds(request)) == NewNamespaces::SPARE
+    request.user_namespace.is_none() && new_ones(&kinds(request)) == NewNamespaces::SPARE
 }
 
 impl Sandbox {
@@ -73,10 +93,7 @@ impl Sandbox {
     ) -> Result<Made, LaunchError> {
         let kinds = kinds(request);
         let asked = new_ones(&kinds);
-        let new = match spare.filter(|spare| spare.flags == asked) {
-            Some(spare) => spare,
-            None => NewNamespaces::make(asked)?,
-        };
+        let (new, user) = new_namespaces(request, asked, spare)?;
         new.set_up(request)?;
         let [network, ipc, uts] = kinds.each_ref().map(|kind| match kind.mode {
             NamespaceMode::Sandbox | NamespaceMode::Host | NamespaceMode::Unspecified => Ok(None),
@@ -102,8 +119,9 @@ impl Sandbox {
             owns_network: flags.contains(CloneFlags::CLONE_NEWNET),
             ipc: ipc?.or(new_ipc),
             uts: uts?.or(new_uts),
-            shm: make_shm(request)?,
+            shm: make_shm(request, user.as_ref())?,
             reaper: None,
+            user,
         };
         let sandbox = sandbox.with_reaper(request, descriptors)?;
         Ok(Made { sandbox, netlink })
@@ -130,6 +148,7 @@ impl Sandbox {
                     network: lend(self.network.as_ref()),
                     ipc: lend(self.ipc.as_ref()),
                     uts: lend(self.uts.as_ref()),
+                    user: self.user(),
                     cgroup: attach,
                     seccomp: &request.reaper_seccomp,
                 })
@@ -172,11 +191,24 @@ impl Sandbox {
             ipc: lend(self.ipc.as_ref()),
             uts: lend(self.uts.as_ref()),
             pid,
+            user: self.user(),
         })
     }
 
     pub(crate) fn shm(&self) -> Option<&SharedMount> {
         self.shm.as_ref()
+    }
+
+    /// Returns the user namespace that the sandbox's processes live in, if not the host's.
+    pub(crate) fn user(&self) -> Option<UserNamespace<'_>> {
+        let users = self.user.as_ref()?;
+        Some(UserNamespace {
+            fd: users.namespace.as_fd(),
+            ids: IdMappings {
+                uids: &users.uids,
+                gids: &users.gids,
+            },
+        })
     }
 
     pub(crate) fn reaper(&self) -> Option<&Reaper> {
@@ -190,11 +222,42 @@ impl Sandbox {
     }
 }
 
-fn make_shm(request: &LaunchRequest) -> Result<Option<SharedMount>, LaunchError> {
+/// Makes the namespaces that are asked for, or takes those of a spare; with a user namespace, if one is asked for.
+fn new_namespaces(
+    request: &LaunchRequest,
+    asked: CloneFlags,
+    spare: Option<NewNamespaces>,
+) -> Result<(NewNamespaces, Option<Users>), LaunchError> {
+    let Some(user) = &request.user_namespace else {
+        return match spare.filter(|spare| spare.flags == asked) {
+            Some(spare) => Ok((spare, None)),
+            None => Ok((NewNamespaces::make(asked)?, None)),
+        };
+    };
+    let (uids, gids) = (mappings(&user.uids), mappings(&user.gids));
+    let ids = IdMappings {
+        uids: &uids,
+        gids: &gids,
+    };
+    let (new, namespace) = NewNamespaces::make_owned(asked, ids)?;
+    let users = Users {
+        namespace,
+        uids,
+        gids,
+    };
+    Ok((new, Some(users)))
+}
+
+fn make_shm(
+    request: &LaunchRequest,
+    user: Option<&Users>,
+) -> Result<Option<SharedMount>, LaunchError> {
     if request.shm_size == 0 {
         return Ok(None);
     }
-    SharedMount::shm(request.shm_size)
+    let root = |mappings: &[IdMapping]| IdMapping::outside_of(mappings, 0).unwrap_or(0);
+    let owner = user.map_or((0, 0), |users| (root(&users.uids), root(&users.gids)));
+    SharedMount::shm(request.shm_size, owner)
         .map(Some)
         .map_err(|source| LaunchError::Shm { source })
 }

@@ -200,6 +200,14 @@ impl Services {
         &self.settings.paths
     }
 
+    /// Says whether sandboxes of a runtime handler can have user namespaces on this machine: not those of other runtimes.
+    #[must_use]
+    pub fn user_namespaces(&self, handler: &str) -> bool {
+        let handler = self.settings.handlers.get(handler);
+        let is_built_in = handler.is_some_and(|handler| handler.program.is_none());
+        is_built_in && self.launcher.user_namespaces()
+    }
+
     /// Returns the state directory.
     #[must_use]
     pub fn state(&self) -> &Path {

@@ -32,6 +32,7 @@ const FD_CAP: usize = 4;
 
 const TAG_READY: u8 = 1;
 const TAG_FAILED: u8 = 2;
+const TAG_BORN: u8 = 3;
 
 /// Why a maker lost touch with the process it makes.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +73,8 @@ impl ChannelError {
 /// What a process under construction reports.
 #[derive(Debug)]
 pub(crate) enum Report {
+    /// Another process does the rest.
+    Born { pid: i32, pidfd: OwnedFd },
     /// Everything stands. For an exec session: its program runs.
     Ready {
         /// Whom the program runs as.
@@ -138,6 +141,7 @@ impl MakerEnd {
             Some([TAG_READY, rest @ ..]) => decode_ready(rest)
                 .map(|(pid, user)| Some(Report::Ready { user, pid, fds }))
                 .ok_or(ChannelError::Malformed),
+            Some([TAG_BORN, pid @ ..]) => born(pid, fds).map(Some).ok_or(ChannelError::Malformed),
             Some(_) => Err(ChannelError::Malformed),
         }
     }
@@ -177,6 +181,17 @@ impl ChildEnd {
         for group in &user.groups {
             bytes.extend_from_slice(&group.to_le_bytes());
         }
+        self.send(&bytes, fds)
+    }
+
+    /// Reports the process that does the rest.
+    pub(crate) fn born(&self, pid: i32, pidfd: BorrowedFd<'_>) -> io::Result<()> {
+        let mut bytes = vec![TAG_BORN];
+        bytes.extend_from_slice(&pid.to_le_bytes());
+        self.send(&bytes, &[pidfd])
+    }
+
+    fn send(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FD_CAP))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
@@ -184,7 +199,7 @@ impl ChildEnd {
         }
         sendmsg(
             &self.0,
-            &[IoSlice::new(&bytes)],
+            &[IoSlice::new(bytes)],
             &mut control,
             SendFlags::NOSIGNAL,
         )?;
@@ -228,6 +243,13 @@ impl From<OwnedFd> for ChildEnd {
     fn from(fd: OwnedFd) -> Self {
         Self(fd)
     }
+}
+
+fn born(pid: &[u8], fds: Vec<OwnedFd>) -> Option<Report> {
+    Some(Report::Born {
+        pid: i32::from_le_bytes(pid.try_into().ok()?),
+        pidfd: fds.into_iter().next()?,
+    })
 }
 
 fn decode_ready(bytes: &[u8]) -> Option<(i32, ResolvedUser)> {

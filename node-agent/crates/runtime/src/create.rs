@@ -24,6 +24,7 @@ pub fn create(request: CreateRequest<'_>) -> Result<Created, CreateError> {
     })?;
     let (end, child_end) = channel::open().map_err(CreateError::Channel)?;
     let (new, birth) = match request.namespaces.pid {
+        PidMode::New if request.namespaces.user.is_some() => (UnshareFlags::NEWNS, Birth::First),
         PidMode::New => (UnshareFlags::NEWNS | UnshareFlags::NEWPID, Birth::Direct),
         PidMode::Host => (UnshareFlags::NEWNS, Birth::Direct),
         PidMode::Join(_) | PidMode::Target(_) => (UnshareFlags::NEWNS, Birth::Sibling),

@@ -135,6 +135,62 @@ impl Classify for SharedMountError {
     }
 }
 
+/// Why a user namespace could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum UserNamespaceError {
+    /// No pipe for the process that lives in it.
+    #[error("no pipe for a user namespace could be made")]
+    Pipe(#[source] std::io::Error),
+    /// No process to live in it: the kernel may allow no further ones.
+    #[error("no process in a user namespace could be made")]
+    Fork(#[source] ForkError),
+    /// No procfs could be mounted to write through.
+    #[error("a private procfs could not be mounted")]
+    Procfs(#[source] FilesystemError),
+    /// The kernel refused the ids.
+    #[error("{file} of a user namespace could not be written")]
+    Map {
+        /// `uid_map` or `gid_map`.
+        file: &'static str,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// A namespace could not be kept.
+    #[error("{name} namespace of a user namespace could not be opened")]
+    Open {
+        /// Its name in procfs.
+        name: &'static str,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+}
+
+impl UserNamespaceError {
+    /// Returns the kernel's error number, 0 if there is none.
+    #[must_use]
+    pub fn errno(&self) -> i32 {
+        match self {
+            Self::Fork(error) => error.errno(),
+            Self::Procfs(error) => error.io().raw_os_error().unwrap_or(0),
+            Self::Pipe(source) | Self::Map { source, .. } | Self::Open { source, .. } => {
+                source.raw_os_error().unwrap_or(0)
+            }
+        }
+    }
+}
+
+impl Classify for UserNamespaceError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            // Ids that overlap, or that the caller may not map.
+            Self::Map { .. } => ErrorKind::InvalidArgument,
+            Self::Pipe(_) | Self::Fork(_) | Self::Procfs(_) | Self::Open { .. } => {
+                ErrorKind::Internal
+            }
+        }
+    }
+}
+
 /// Why a sysctl could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum SysctlError {

@@ -29,7 +29,7 @@ pub fn exec(request: ExecRequest<'_>) -> Result<Execed, ExecError> {
     };
     let forked = match birth {
         Birth::Inside => request.home.fork_away(request.container, &options),
-        Birth::Direct | Birth::Sibling => fork(&options).map_err(VisitError::Fork),
+        Birth::Direct | Birth::Sibling | Birth::First => fork(&options).map_err(VisitError::Fork),
     };
     let forked = forked.map_err(|error| match error {
         VisitError::Way(failure) => ExecError::Step(failure),
@@ -67,7 +67,9 @@ fn executed(end: &MakerEnd) -> Result<(), ExecError> {
     match end.receive() {
         Ok(None) => Ok(()),
         Ok(Some(Report::Failed(failure))) => Err(ExecError::Step(failure)),
-        Ok(Some(Report::Ready { .. })) => Err(ExecError::Channel(ChannelError::Malformed)),
+        Ok(Some(Report::Ready { .. } | Report::Born { .. })) => {
+            Err(ExecError::Channel(ChannelError::Malformed))
+        }
         Err(error) => Err(ExecError::Channel(error)),
     }
 }

@@ -52,7 +52,9 @@ impl StartGate {
             // The channel closes at `execve`.
             Ok(None) => Ok(started),
             Ok(Some(Report::Failed(failure))) => Err(StartError::Step(failure)),
-            Ok(Some(Report::Ready { .. })) => Err(give_up(ChannelError::Malformed)),
+            Ok(Some(Report::Ready { .. } | Report::Born { .. })) => {
+                Err(give_up(ChannelError::Malformed))
+            }
             Err(error) => Err(give_up(error)),
         }
     }

@@ -35,11 +35,15 @@ mod reaper;
 mod request;
 mod shared_mount;
 mod sysctl;
+mod user_namespace;
 mod visit;
 
 pub use channel::ChannelError;
 pub use create::create;
-pub use error::{CreateError, ExecError, ReaperError, SharedMountError, StartError, SysctlError};
+pub use error::{
+    CreateError, ExecError, ReaperError, SharedMountError, StartError, SysctlError,
+    UserNamespaceError,
+};
 pub use exec::exec;
 pub use external::{External, ExternalRequest, create as create_external};
 pub use failure::{Failure, FailureKind};
@@ -53,4 +57,7 @@ pub use request::{
 };
 pub use shared_mount::SharedMount;
 pub use sysctl::write_sysctls;
+pub use user_namespace::{
+    IdMapping, IdMappings, OwnedNamespaces, UserNamespace, make_user_namespace,
+};
 pub use visit::Home;

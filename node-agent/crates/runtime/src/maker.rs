@@ -27,6 +27,8 @@ pub(crate) enum Birth {
     Inside,
     /// A sibling that the process just forked makes in another PID namespace.
     Sibling,
+    /// A sibling that the process just forked makes before anything else, the first of a PID namespace.
+    First,
 }
 
 /// A process ready to execute its program.
@@ -41,6 +43,10 @@ pub(crate) struct Prepared {
 
 /// Waits for the report of `child`; a helper, or a child that failed, is gone afterwards.
 pub(crate) fn follow(child: Child, end: &MakerEnd, birth: Birth) -> Result<Prepared, Mishap> {
+    let child = match birth {
+        Birth::First => first(child, end)?,
+        Birth::Direct | Birth::Inside | Birth::Sibling => child,
+    };
     match end.receive() {
         Ok(Some(Report::Ready { user, pid, fds })) => {
             let mut fds = fds.into_iter();
@@ -66,16 +72,35 @@ pub(crate) fn follow(child: Child, end: &MakerEnd, birth: Birth) -> Result<Prepa
             end_of(&child);
             Err(Mishap::Step(failure))
         }
-        Ok(None) => {
-            end_of(&child);
-            Err(Mishap::Channel(ChannelError::Closed))
-        }
-        Err(error) => {
-            kill(&child.pidfd);
-            end_of(&child);
-            Err(Mishap::Channel(error))
-        }
+        other => Err(lost(&child, other)),
     }
+}
+
+/// Waits until `child` has made the process that does the rest; it is gone afterwards.
+fn first(child: Child, end: &MakerEnd) -> Result<Child, Mishap> {
+    match end.receive() {
+        Ok(Some(Report::Born { pid, pidfd })) => {
+            end_of(&child);
+            Ok(Child { pid, pidfd })
+        }
+        Ok(Some(Report::Failed(failure))) => {
+            end_of(&child);
+            Err(Mishap::Step(failure))
+        }
+        other => Err(lost(&child, other)),
+    }
+}
+
+/// Ends a process that said nothing that can be used.
+fn lost(child: &Child, said: Result<Option<Report>, ChannelError>) -> Mishap {
+    let error = match said {
+        Ok(None) => ChannelError::Closed,
+        Ok(Some(_)) => ChannelError::Malformed,
+        Err(error) => error,
+    };
+    kill(&child.pidfd);
+    end_of(child);
+    Mishap::Channel(error)
 }
 
 /// Waits until a child has ended, and forgets it.

@@ -12,6 +12,7 @@ use crate::init;
 use crate::maker::{self, Birth, Mishap};
 use crate::request::{CgroupAttach, Namespaces, PidMode};
 use crate::shared_mount::SharedMount;
+use crate::user_namespace::UserNamespace;
 
 /// A shared PID namespace to make.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub struct ReaperRequest<'a> {
     pub ipc: Option<BorrowedFd<'a>>,
     /// The sandbox's UTS namespace.
     pub uts: Option<BorrowedFd<'a>>,
+    /// The sandbox's user namespace, if it has one; it owns the others.
+    pub user: Option<UserNamespace<'a>>,
     /// The pod's cgroup.
     pub cgroup: CgroupAttach<'a>,
     /// BPF of a seccomp filter, which must let `pause` through; empty: none.
@@ -35,6 +38,7 @@ impl ReaperRequest<'_> {
             ipc: self.ipc,
             uts: self.uts,
             pid: PidMode::New,
+            user: self.user,
         }
     }
 }
@@ -66,7 +70,10 @@ pub fn start_reaper(request: &ReaperRequest<'_>) -> Result<Reaper, ReaperError> 
         CgroupAttach::V2(directory) => Some(directory),
         CgroupAttach::V1(_) | CgroupAttach::Stay => None,
     };
-    let new = UnshareFlags::NEWNS | UnshareFlags::NEWPID;
+    let (new, birth) = match request.user {
+        Some(_) => (UnshareFlags::NEWNS, Birth::First),
+        None => (UnshareFlags::NEWNS | UnshareFlags::NEWPID, Birth::Direct),
+    };
     let child = match fork(&Fork {
         new,
         cgroup,
@@ -80,14 +87,16 @@ pub fn start_reaper(request: &ReaperRequest<'_>) -> Result<Reaper, ReaperError> 
         Ok(Forked::Parent(child)) => child,
     };
     drop(child_end);
-    let prepared = maker::follow(child, &end, Birth::Direct).map_err(|mishap| match mishap {
+    let prepared = maker::follow(child, &end, birth).map_err(|mishap| match mishap {
         Mishap::Channel(error) => ReaperError::Channel(error),
         Mishap::Step(failure) => ReaperError::Step(failure),
     })?;
     let settled = match end.receive() {
         Ok(None) => Ok(()),
         Ok(Some(Report::Failed(failure))) => Err(ReaperError::Step(failure)),
-        Ok(Some(Report::Ready { .. })) => Err(ReaperError::Channel(ChannelError::Malformed)),
+        Ok(Some(Report::Ready { .. } | Report::Born { .. })) => {
+            Err(ReaperError::Channel(ChannelError::Malformed))
+        }
         Err(error) => Err(ReaperError::Channel(error)),
     };
     let proc = settled.and_then(|()| {

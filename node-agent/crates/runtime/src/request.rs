@@ -10,6 +10,7 @@ use crate::maker::Birth;
 use crate::onlookers::Onlookers;
 use crate::reaper::Reaper;
 use crate::shared_mount::SharedMount;
+use crate::user_namespace::UserNamespace;
 use crate::visit::Home;
 
 /// Whether a container's writable layer is written out when it is unmounted.
@@ -72,6 +73,8 @@ pub struct Namespaces<'a> {
     pub uts: Option<BorrowedFd<'a>>,
     /// Process ids.
     pub pid: PidMode<'a>,
+    /// Users; it owns the others.
+    pub user: Option<UserNamespace<'a>>,
 }
 
 /// How a process gets into its cgroup.
@@ -223,6 +226,8 @@ pub struct ExecRequest<'a> {
     pub pid: ExecPid,
     /// Who lives there.
     pub onlookers: Onlookers,
+    /// The user namespace of the container, if it has one.
+    pub user_namespace: Option<UserNamespace<'a>>,
     /// Where the caller lives.
     pub home: &'a Home,
     /// The OCI specification's `process` object, as JSON.

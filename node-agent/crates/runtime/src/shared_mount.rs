@@ -22,23 +22,27 @@ pub struct SharedMount {
 }
 
 impl SharedMount {
-    /// Makes the /dev/shm of a sandbox, `size` bytes large.
+    /// Makes the /dev/shm of a sandbox, `size` bytes large, with the user and group that are root in it.
     ///
     /// Kernels before 6.15 copy only what is attached somewhere. There the calling process gets a mount namespace of its own, and the
     /// mount is attached over that namespace's root, where no path leads to it.
     ///
     /// # Errors
     /// Fails when the file system cannot be made or attached.
-    pub fn shm(size: u64) -> Result<Self, SharedMountError> {
-        let size = size.to_string();
+    pub fn shm(size: u64, owner: (u32, u32)) -> Result<Self, SharedMountError> {
+        let (size, uid, gid) = (size.to_string(), owner.0.to_string(), owner.1.to_string());
         let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
             | MountAttrFlags::MOUNT_ATTR_NODEV
             | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-        let options = [
+        let mut options = vec![
             FilesystemOption::Value("source", "shm"),
             FilesystemOption::Value("mode", "1777"),
             FilesystemOption::Value("size", &size),
         ];
+        if owner != (0, 0) {
+            options.push(FilesystemOption::Value("uid", &uid));
+            options.push(FilesystemOption::Value("gid", &gid));
+        }
         let made =
             new_filesystem("tmpfs", options, attributes).map_err(SharedMountError::Filesystem)?;
         Self::keep(made)

@@ -11,8 +11,8 @@ use proto_shim::FdRole;
 use crate::error::{Refusal, RequestError};
 use crate::report::{ContainerReport, Created, ExecExit, ExitReport};
 use crate::request::{
-    CgroupDirectories, ContainerPid, ContainerStdio, CreateContainer, Exec, ExecStdio, ImageMount,
-    LaunchSpec, Namespace, Network, Root, SandboxPid, Stdin,
+    CgroupDirectories, ContainerPid, ContainerStdio, CreateContainer, Exec, ExecStdio, IdMapping,
+    IdMappings, ImageMount, LaunchSpec, Namespace, Network, Root, SandboxPid, Stdin,
 };
 
 /// Descriptors that go with a message.
@@ -75,6 +75,7 @@ pub(crate) fn launch(spec: &LaunchSpec) -> std::io::Result<(wire::LaunchRequest,
         shm_size: spec.shm_size,
         cgroup_version: 0,
         reaper_seccomp: Vec::new(),
+        user_namespace: spec.user.as_ref().map(Into::into),
     };
     let shared = match &spec.pid {
         SandboxPid::PerContainer => wire::NamespaceMode::Container,
@@ -94,6 +95,20 @@ pub(crate) fn launch(spec: &LaunchSpec) -> std::io::Result<(wire::LaunchRequest,
         pid: shared.into(),
     });
     Ok((request, fds))
+}
+
+impl From<&IdMappings> for wire::UserNamespace {
+    fn from(ids: &IdMappings) -> Self {
+        let one = |mapping: &IdMapping| wire::IdMapping {
+            inside: mapping.inside,
+            outside: mapping.outside,
+            length: mapping.length,
+        };
+        Self {
+            uids: ids.uids.iter().map(one).collect(),
+            gids: ids.gids.iter().map(one).collect(),
+        }
+    }
 }
 
 impl From<Root> for wire::RootFilesystem {

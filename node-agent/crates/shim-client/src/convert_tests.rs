@@ -26,6 +26,14 @@ fn a_launch_arrives_whole() {
             },
             seccomp: vec![1; 8],
         },
+        user: Some(IdMappings {
+            uids: vec![IdMapping {
+                inside: 0,
+                outside: 1,
+                length: 2,
+            }],
+            gids: Vec::new(),
+        }),
         hostname: "host".into(),
         domainname: "domain".into(),
         sysctls: [("a.b".to_owned(), "1".to_owned())].into(),
@@ -54,6 +62,14 @@ fn a_launch_arrives_whole() {
         shm_size: 7,
         cgroup_version: 1,
         reaper_seccomp: vec![1; 8],
+        user_namespace: Some(wire::UserNamespace {
+            uids: vec![wire::IdMapping {
+                inside: 0,
+                outside: 1,
+                length: 2,
+            }],
+            gids: Vec::new(),
+        }),
     };
     assert_eq!(request, rest);
 }

@@ -142,6 +142,7 @@ fn from_wire(
         })?,
         netns: take(&mut descriptors, FdRole::NetworkNamespace),
         netlink: take(&mut descriptors, FdRole::NetlinkSocket),
+        user_namespace: take(&mut descriptors, FdRole::UserNamespace),
         reaper_pid: Some(convert::pid(ready.reaper_pid)).filter(|pid| *pid > 0),
         protocol_version: ready.protocol_version,
         containers,

@@ -47,6 +47,7 @@ pub struct Launcher {
     /// The binary as it was when the agent started, where no container can reach it.
     image: OwnedFd,
     process: Mutex<Process>,
+    user_namespaces: bool,
 }
 
 #[derive(Debug)]
@@ -54,6 +55,8 @@ struct Process {
     child: Child,
     socket: Socket,
     writer: FrameWriter,
+    /// What it found out about the machine.
+    user_namespaces: bool,
 }
 
 impl Launcher {
@@ -76,8 +79,15 @@ impl Launcher {
         Ok(Self {
             config,
             image,
+            user_namespaces: process.user_namespaces,
             process: Mutex::new(process),
         })
+    }
+
+    /// Returns whether sandboxes can have user namespaces on this machine, as it was at the start.
+    #[must_use]
+    pub const fn user_namespaces(&self) -> bool {
+        self.user_namespaces
     }
 
     /// Returns the process id of the launcher; `None` when it has died since it was needed last.
@@ -186,6 +196,7 @@ impl Process {
             child,
             socket,
             writer: FrameWriter::new(MAX_MESSAGE),
+            user_namespaces: false,
         };
         tokio::time::timeout(PATIENCE, process.configure(config))
             .await
@@ -214,7 +225,10 @@ impl Process {
         let answer = FromLauncher::decode(frame.body.as_slice())
             .map_err(|_| HandshakeError::Message { what: "no message" })?;
         match answer.message {
-            Some(from_launcher::Message::Ready(_)) => Ok(()),
+            Some(from_launcher::Message::Ready(ready)) => {
+                self.user_namespaces = ready.user_namespaces;
+                Ok(())
+            }
             Some(from_launcher::Message::Failed(error)) => Err(handshake::refused(error)),
             None => Err(HandshakeError::Message {
                 what: "an empty message",

@@ -36,7 +36,7 @@ pub use report::{
 };
 pub use request::{
     Attach, Attachment, CgroupDirectories, ContainerPid, ContainerStdio, CreateContainer, Exec,
-    ExecStdio, ImageMount, LaunchSpec, Log, Namespace, Network, OtherRuntime, Root, Rotation,
-    SandboxPid, SignalTarget, Stdin, TerminalSize, User, VolumeMount,
+    ExecStdio, IdMapping, IdMappings, ImageMount, LaunchSpec, Log, Namespace, Network,
+    OtherRuntime, Root, Rotation, SandboxPid, SignalTarget, Stdin, TerminalSize, User, VolumeMount,
 };
 pub use shim::Shim;

@@ -53,6 +53,8 @@ pub struct Ready {
     pub netns: Option<OwnedFd>,
     /// An rtnetlink socket inside it; after a launch only.
     pub netlink: Option<OwnedFd>,
+    /// The user namespace made for the sandbox.
+    pub user_namespace: Option<OwnedFd>,
     /// First process of a shared PID namespace.
     pub reaper_pid: Option<u32>,
     /// Version of the protocol it speaks.

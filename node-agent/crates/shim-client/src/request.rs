@@ -50,6 +50,26 @@ pub struct CgroupDirectories {
     pub directories: Vec<OwnedFd>,
 }
 
+/// A range of ids, and what they are outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdMapping {
+    /// First id inside.
+    pub inside: u32,
+    /// First id outside.
+    pub outside: u32,
+    /// How many.
+    pub length: u32,
+}
+
+/// The ids of a user namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdMappings {
+    /// Of users.
+    pub uids: Vec<IdMapping>,
+    /// Of groups.
+    pub gids: Vec<IdMapping>,
+}
+
 /// A sandbox to launch a shim for.
 #[derive(Debug)]
 pub struct LaunchSpec {
@@ -69,6 +89,8 @@ pub struct LaunchSpec {
     pub hostname: String,
     /// NIS domain name, for a UTS namespace of its own; mostly empty.
     pub domainname: String,
+    /// A user namespace that owns the others; `None`: the host's.
+    pub user: Option<IdMappings>,
     /// Sysctls of the sandbox's own namespaces.
     pub sysctls: BTreeMap<String, String>,
     /// Size of the /dev/shm that the containers share, in bytes; 0: none.

@@ -257,6 +257,32 @@ pub fn change(mount: BorrowedFd<'_>, change: &Change, depth: Depth) -> io::Resul
         propagation: change.propagation.bits().into(),
         userns_fd: 0,
     };
+    set_attributes(mount, &attributes, depth)
+}
+
+/// Shows the owners of a detached mount's files as `user_namespace` maps them: its id 0 becomes whatever the namespace's root is
+/// outside.
+///
+/// # Errors
+/// Fails when the mount was attached before or is shifted already, and with `EINVAL` for file systems that cannot do it.
+pub fn shift_owners(
+    mount: BorrowedFd<'_>,
+    user_namespace: BorrowedFd<'_>,
+    depth: Depth,
+) -> io::Result<()> {
+    let attributes = MountAttributes {
+        set: libc::MOUNT_ATTR_IDMAP,
+        userns_fd: u64::from(user_namespace.as_raw_fd().cast_unsigned()),
+        ..MountAttributes::default()
+    };
+    set_attributes(mount, &attributes, depth)
+}
+
+fn set_attributes(
+    mount: BorrowedFd<'_>,
+    attributes: &MountAttributes,
+    depth: Depth,
+) -> io::Result<()> {
     let flags = libc::AT_EMPTY_PATH
         | match depth {
             Depth::One => 0,
@@ -269,7 +295,7 @@ pub fn change(mount: BorrowedFd<'_>, change: &Change, depth: Depth) -> io::Resul
             mount.as_fd().as_raw_fd(),
             c"".as_ptr(),
             flags,
-            &raw const attributes,
+            std::ptr::from_ref(attributes),
             size_of::<MountAttributes>(),
         )
     };

@@ -42,6 +42,9 @@ impl Shim {
         if let Some(network) = self.sandbox.own_network() {
             fds.push((FdRole::NetworkNamespace, network?));
         }
+        if let Some(user) = self.sandbox.user() {
+            fds.push((FdRole::UserNamespace, user.fd.try_clone_to_owned()?));
+        }
         let ready = Ready {
             protocol_version: PROTOCOL_VERSION,
             pid: pid.as_raw_nonzero().get(),

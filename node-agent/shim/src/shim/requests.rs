@@ -252,7 +252,7 @@ impl Shim {
             call,
             id,
             descriptors,
-            &self.containers[index],
+            (&self.containers[index], self.sandbox.user()),
             &self.home,
             &mut self.poll,
         )?;

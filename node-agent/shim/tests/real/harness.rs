@@ -98,6 +98,7 @@ impl Node {
             ipc: Namespace::Sandbox,
             uts: Namespace::Sandbox,
             pid: SandboxPid::PerContainer,
+            user: None,
             hostname: "inside".into(),
             domainname: String::new(),
             sysctls: [("net.ipv4.ip_unprivileged_port_start".into(), "7".into())].into(),

@@ -8,6 +8,7 @@ mod pid;
 pub(crate) mod reboot;
 mod restart;
 mod stats;
+mod users;
 
 use std::pin::Pin;
 
@@ -48,6 +49,7 @@ pub(crate) const CHECKS: &[Check] = checks![
     devices::of_the_host_cannot_be_opened,
     pid::a_shared_namespace_has_its_holder_in_a_scope,
     stats::tell_what_is_used,
+    users::of_a_pod_are_others_on_the_host,
     driver::without_systemd_directories_do,
     restart::pods_go_on_when_the_service_is_restarted,
     restart::pods_go_on_when_the_program_is_replaced,
@@ -59,6 +61,7 @@ pub(crate) const HYBRID: &[Check] = checks![
     driver::is_told_and_refuses_what_is_no_slice,
     hybrid::a_scope_is_limited_in_every_tree,
     devices::of_the_host_cannot_be_opened,
+    users::of_a_pod_are_others_on_the_host,
     restart::pods_go_on_when_the_service_is_restarted,
 ];
 

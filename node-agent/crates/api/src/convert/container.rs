@@ -25,6 +25,7 @@ pub(crate) fn spec(
     let switches = switches(&config, &context);
     let seccomp = security::seccomp(&context)?;
     let (pid, pid_target) = security::pid(&context)?;
+    let user_namespace = super::users::wish(context.namespace_options.as_ref())?;
     let image = config
         .image
         .ok_or_else(|| invalid("config.image is missing"))?;
@@ -70,6 +71,7 @@ pub(crate) fn spec(
         rlimits: Vec::new(),
         pid,
         pid_target,
+        user_namespace,
         exposed_ports: Vec::new(),
         stop_signal,
         stop_timeout,

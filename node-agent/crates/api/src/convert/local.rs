@@ -7,7 +7,7 @@ use std::time::Duration;
 use agent_cgroup::Limits;
 use agent_core::container::spec::{
     ContainerMetadata, ContainerSpec, DeviceSpec, LogSpec, MountSource, MountSpec, SeccompSpec,
-    Switches,
+    Switches, UserNamespaceWish,
 };
 use agent_core::node::LocalSpec;
 use agent_core::sandbox::spec::{
@@ -109,6 +109,7 @@ fn sandbox(
         },
         ipc: scope(&spec.ipc_mode, "ipc", NamespaceScope::Sandbox)?,
         uts,
+        user_namespace: None,
         sysctls: ordered(spec.sysctls.clone()),
         shm_size: match spec.shm_size {
             0 => settings.shm_bytes,
@@ -165,22 +166,12 @@ fn container(
     settings: &Settings,
 ) -> Result<ContainerSpec, Status> {
     let security = Security::parse(&spec.security_opt)?;
+    let switches = switches(&spec, &security);
     let env = spec.env.iter().map(|text| variable(text)).collect();
     let mounts = spec.mounts.iter().map(mount).collect::<Result<_, _>>()?;
     let (supplemental_groups, group_names) = groups(spec.group_add)?;
     let stop_signal = given(spec.stop_signal);
     let stop_signal = stop_signal.map(|text| signal(&text)).transpose()?;
-    let switches = Switches {
-        terminal: spec.terminal,
-        stdin: spec.stdin,
-        stdin_once: spec.stdin_once,
-        privileged: spec.privileged,
-        no_new_privileges: security.no_new_privileges,
-        readonly_root: spec.read_only,
-        // As docker has it: a group that is named leaves the group file alone.
-        strict_groups: spec.user.contains(':'),
-        auto_remove: spec.auto_remove,
-    };
     let resources = spec.resources.unwrap_or_default();
     Ok(ContainerSpec {
         metadata: ContainerMetadata { name, attempt: 0 },
@@ -218,6 +209,7 @@ fn container(
         rlimits: spec.ulimits.into_iter().map(rlimit).collect(),
         pid: None,
         pid_target: None,
+        user_namespace: UserNamespaceWish::Unsaid,
         exposed_ports: spec.exposed_ports,
         stop_signal,
         stop_timeout: spec.stop_timeout.map_or(settings.stop_timeout, |seconds| {
@@ -225,6 +217,20 @@ fn container(
         }),
         switches,
     })
+}
+
+fn switches(spec: &agent::ContainerSpec, security: &Security) -> Switches {
+    Switches {
+        terminal: spec.terminal,
+        stdin: spec.stdin,
+        stdin_once: spec.stdin_once,
+        privileged: spec.privileged,
+        no_new_privileges: security.no_new_privileges,
+        readonly_root: spec.read_only,
+        // As docker has it: a group that is named leaves the group file alone.
+        strict_groups: spec.user.contains(':'),
+        auto_remove: spec.auto_remove,
+    }
 }
 
 /// Returns the number of a signal by name or number.
@@ -321,6 +327,7 @@ fn mount(mount: &agent::Mount) -> Result<MountSpec, Status> {
         recursive_readonly: false,
         propagation: Propagation::Private,
         options: Vec::new(),
+        ids: None,
     })
 }
 

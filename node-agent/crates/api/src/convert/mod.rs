@@ -11,6 +11,7 @@ pub(crate) mod sandbox;
 mod security;
 pub(crate) mod shown;
 pub(crate) mod stats;
+mod users;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;

@@ -7,14 +7,16 @@ use agent_oci::Propagation;
 use proto::cri;
 use tonic::Status;
 
+use super::users;
 use crate::status::invalid;
 
 /// Returns what is to be mounted, and how.
 pub(super) fn spec(mount: cri::Mount) -> Result<MountSpec, Status> {
     let refused = |why: &str| invalid(format!("mount at {:?} {why}", mount.container_path));
-    if !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty() {
-        return Err(refused("maps ids, which this node does not support"));
-    }
+    let ids = match (mount.uid_mappings.as_slice(), mount.gid_mappings.as_slice()) {
+        ([], []) => None,
+        (uids, gids) => Some(users::ids(uids, gids).map_err(&refused)?),
+    };
     // `selinux_relabel` has nothing to do: SELinux options are refused.
     let propagation = match mount.propagation() {
         cri::MountPropagation::PropagationPrivate => Propagation::Private,
@@ -37,6 +39,7 @@ pub(super) fn spec(mount: cri::Mount) -> Result<MountSpec, Status> {
         recursive_readonly: mount.recursive_read_only,
         propagation,
         options: mount.mount_options,
+        ids,
     })
 }
 
@@ -125,6 +128,8 @@ pub(super) fn shown(mount: &MountSpec, record: &ContainerRecord) -> Option<cri::
         recursive_read_only: mount.recursive_readonly,
         propagation: propagation.into(),
         mount_options: mount.options.clone(),
+        uid_mappings: users::shown(mount.ids.as_ref().map_or(&[], |ids| &ids.uids)),
+        gid_mappings: users::shown(mount.ids.as_ref().map_or(&[], |ids| &ids.gids)),
         ..source
     })
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use agent_cgroup::Limits;
 use agent_core::sandbox::spec::{
-    DnsSpec, NamespaceScope, SandboxMetadata, SandboxNetwork, SandboxSpec,
+    DnsSpec, NamespaceScope, SandboxMetadata, SandboxNetwork, SandboxSpec, UserNamespace,
 };
 use agent_core::sandbox::state::SandboxPhase;
 use agent_core::sandbox::view::SandboxView;
@@ -43,6 +43,7 @@ pub(crate) fn spec(
         SandboxNetwork::Host => NamespaceScope::Host,
         _ => NamespaceScope::Sandbox,
     };
+    let user_namespace = users(&options)?;
     let ports = ports(config.port_mappings)?;
     let (cgroup_parent, limits) = cgroup(linux.cgroup_parent, linux.overhead, linux.resources);
     let dns = config.dns_config.unwrap_or_default();
@@ -74,6 +75,7 @@ pub(crate) fn spec(
         pid: scope(options.pid, "pid")?,
         ipc: scope(options.ipc, "ipc")?,
         uts,
+        user_namespace,
         sysctls: ordered(linux.sysctls),
         shm_size,
         runtime_handler: request.runtime_handler,
@@ -118,13 +120,6 @@ fn absolute(path: String) -> Result<std::path::PathBuf, Status> {
 
 /// Refuses what this node does not do yet, rather than leaving it out.
 fn refuse_unsupported(context: &cri::LinuxSandboxSecurityContext) -> Result<(), Status> {
-    let userns = context
-        .namespace_options
-        .as_ref()
-        .and_then(|options| options.userns_options.as_ref());
-    if userns.is_some_and(|userns| userns.mode == i32::from(cri::NamespaceMode::Pod)) {
-        return Err(invalid("user namespaces are not supported by this node"));
-    }
     if let Some(selinux) = &context.selinux_options
         && !(selinux.user.is_empty()
             && selinux.role.is_empty()
@@ -134,6 +129,24 @@ fn refuse_unsupported(context: &cri::LinuxSandboxSecurityContext) -> Result<(), 
         return Err(invalid("SELinux is not enabled on this node"));
     }
     Ok(())
+}
+
+/// Returns the sandbox's users, whom the host's other namespaces would not obey.
+fn users(options: &cri::NamespaceOption) -> Result<Option<UserNamespace>, Status> {
+    let users = super::users::namespace(options)?;
+    let host = cri::NamespaceMode::Node;
+    for (name, mode) in [
+        ("network", options.network()),
+        ("pid", options.pid()),
+        ("ipc", options.ipc()),
+    ] {
+        if users.is_some() && mode == host {
+            return Err(invalid(format!(
+                "a user namespace cannot be had together with the host's {name} namespace"
+            )));
+        }
+    }
+    Ok(users)
 }
 
 /// Returns whose a namespace is.
@@ -250,6 +263,14 @@ pub(crate) fn status(view: &SandboxView) -> cri::PodSandboxStatus {
         },
         pid: mode(spec.pid).into(),
         ipc: mode(spec.ipc).into(),
+        userns_options: spec
+            .user_namespace
+            .as_ref()
+            .map(|users| cri::UserNamespace {
+                mode: cri::NamespaceMode::Pod.into(),
+                uids: super::users::shown(&users.uids),
+                gids: super::users::shown(&users.gids),
+            }),
         ..cri::NamespaceOption::default()
     };
     cri::PodSandboxStatus {

@@ -28,13 +28,18 @@ pub(super) fn refuse_unsupported(
     {
         return Err(invalid("SELinux is not enabled on this node"));
     }
-    let localhost = context.apparmor.as_ref().is_some_and(|profile| {
-        profile.profile_type() == cri::security_profile::ProfileType::Localhost
-    });
-    if localhost || context.apparmor_profile.starts_with("localhost/") {
+    if wants_apparmor(context) {
         return Err(invalid("AppArmor is not supported by this node"));
     }
     Ok(())
+}
+
+/// Says whether a profile of the host's is asked for, which would be missed; a privileged container has none.
+fn wants_apparmor(context: &cri::LinuxContainerSecurityContext) -> bool {
+    let localhost = context.apparmor.as_ref().is_some_and(|profile| {
+        profile.profile_type() == cri::security_profile::ProfileType::Localhost
+    });
+    (localhost || context.apparmor_profile.starts_with("localhost/")) && !context.privileged
 }
 
 /// Returns whose PID namespace is asked for, and the container that is meant by "another's".

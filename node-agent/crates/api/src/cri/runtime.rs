@@ -35,15 +35,15 @@ fn later(method: &str) -> Status {
 impl Cri {
     /// Returns the runtime handlers with what each of them can do.
     fn handlers(&self) -> Vec<cri::RuntimeHandler> {
-        let handlers = &self.node.services().settings.handlers;
+        let services = self.node.services();
         let shown = |name: &str| cri::RuntimeHandler {
             name: name.to_owned(),
             features: Some(cri::RuntimeHandlerFeatures {
                 recursive_read_only_mounts: true,
-                user_namespaces: false,
+                user_namespaces: services.user_namespaces(name),
             }),
         };
-        handlers.names().map(shown).collect()
+        services.settings.handlers.names().map(shown).collect()
     }
 
     async fn conditions(&self) -> Vec<cri::RuntimeCondition> {

@@ -14,6 +14,7 @@ use super::error::{CreateError, SpecError, StepError};
 use super::set_up::{Planned, build};
 use super::spec::{
     ContainerRecord, ContainerSpec, ContainerStateRecord, ContainerUser, SeccompSpec,
+    UserNamespaceWish,
 };
 use super::state::ContainerState;
 use super::{extras, image_mounts, log, own_volumes, remove};
@@ -59,6 +60,7 @@ pub(crate) fn check(
     if spec.switches.privileged && !sandbox.spec.privileged {
         return Err(SpecError::Privileged);
     }
+    check_users(sandbox, spec)?;
     if let Some(value) = spec
         .oom_score_adj
         .filter(|value| !(-1000..=1000).contains(value))
@@ -78,6 +80,26 @@ pub(crate) fn check(
         Profile::from_json(json.as_bytes())?;
     }
     Ok(())
+}
+
+/// Refuses users that are not the sandbox's: all its containers have the same.
+fn check_users(sandbox: &SandboxRecord, spec: &ContainerSpec) -> Result<(), SpecError> {
+    let users = sandbox.spec.user_namespace.as_ref();
+    let same = match &spec.user_namespace {
+        UserNamespaceWish::Unsaid => true,
+        UserNamespaceWish::Host => users.is_none(),
+        UserNamespaceWish::Of(wanted) => users == Some(wanted),
+    };
+    if !same {
+        return Err(SpecError::UserNamespace);
+    }
+    let mut shifted = spec.mounts.iter().filter(|mount| mount.ids.is_some());
+    match shifted.find(|mount| mount.ids.as_ref() != users) {
+        Some(mount) => Err(SpecError::MountIds {
+            destination: mount.destination.clone(),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// Creates a container; undoes what was made where a step fails.
@@ -126,7 +148,7 @@ async fn record_and_make(
         return Ok(made);
     };
     let phases = &services.phases;
-    let planned = Planned::find(services, sandbox, record);
+    let planned = Planned::find(services, sandbox, live, record);
     let planned = phases.time(Phase::ContainerPlan, planned);
     let (written, planned) = tokio::join!(written, planned);
     written?;

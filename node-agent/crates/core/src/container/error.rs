@@ -6,6 +6,7 @@ use std::sync::Arc;
 use agent_shim_client::RequestError;
 use agent_types::{Classify, ContainerId, ErrorKind, ImageId, SandboxId};
 
+pub use super::spec_error::SpecError;
 use super::state::InvalidTransition;
 use crate::image::EnsureError;
 use crate::sandbox::RunError;
@@ -128,87 +129,6 @@ impl Classify for CreateError {
             Self::Step { source, .. } => source.kind(),
             Self::Interrupted(source) => source.kind(),
         }
-    }
-}
-
-/// A part of a specification that is refused.
-#[derive(Debug, thiserror::Error)]
-pub enum SpecError {
-    /// It cannot become an OCI specification.
-    #[error(transparent)]
-    Plan(#[from] agent_oci::PlanError),
-    /// A limit cannot hold.
-    #[error(transparent)]
-    Limit(#[from] agent_cgroup::LimitError),
-    /// The seccomp profile is not one.
-    #[error(transparent)]
-    Profile(#[from] agent_seccomp::ProfileError),
-    /// The cgroup path is none.
-    #[error(transparent)]
-    Cgroup(#[from] agent_cgroup::PathError),
-    /// A device rule is none.
-    #[error(transparent)]
-    DeviceRule(#[from] agent_cgroup::DeviceRuleError),
-    /// A device of the Container Device Interface is not to be had.
-    #[error(transparent)]
-    Cdi(#[from] agent_cdi::ResolveError),
-    /// The sandbox's runtime handler is configured no longer.
-    #[error("runtime handler {handler:?} is not configured any more")]
-    Handler {
-        /// The name.
-        handler: String,
-    },
-    /// Privileged, in a sandbox that is not.
-    #[error("a privileged container needs a privileged sandbox")]
-    Privileged,
-    /// In the host's PID namespace, in a sandbox that is not.
-    #[error("a container in the host's PID namespace needs a sandbox that is in it")]
-    HostPid,
-    /// No preference that the OOM killer knows.
-    #[error("OOM score adjustment {value} is not between -1000 and 1000")]
-    OomScore {
-        /// As it was asked for.
-        value: i32,
-    },
-    /// The log path leaves its directory.
-    #[error("log path {path:?} is not a clean path below the sandbox's log directory")]
-    LogPath {
-        /// As it was asked for.
-        path: String,
-    },
-    /// The bind source is not there.
-    #[error("mount source {} cannot be used", path.display())]
-    MountSource {
-        /// The path.
-        path: PathBuf,
-        /// What the kernel said.
-        source: std::io::Error,
-    },
-    /// Mounts made in the container could not come out.
-    #[error("mount source {} is not on a shared mount, so it cannot be bidirectional", path.display())]
-    NotShared {
-        /// The path.
-        path: PathBuf,
-    },
-    /// The device is not there, or is none.
-    #[error("device {} cannot be used", path.display())]
-    Device {
-        /// The path.
-        path: PathBuf,
-        /// What the kernel said.
-        source: std::io::Error,
-    },
-    /// The stop signal is none.
-    #[error("stop signal of the image is not valid")]
-    StopSignal {
-        /// Why.
-        source: agent_oci::PlanError,
-    },
-}
-
-impl Classify for SpecError {
-    fn kind(&self) -> ErrorKind {
-        ErrorKind::InvalidArgument
     }
 }
 

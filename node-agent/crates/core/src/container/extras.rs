@@ -83,6 +83,7 @@ fn mount(mount: agent_cdi::Mount) -> MountSpec {
         recursive_readonly: false,
         propagation: Propagation::Private,
         options: Vec::new(),
+        ids: None,
     };
     for word in mount.options {
         match word.as_str() {

@@ -18,6 +18,7 @@ pub(crate) mod remove;
 mod request_error;
 pub(crate) mod set_up;
 pub mod spec;
+mod spec_error;
 pub mod state;
 pub(crate) mod update;
 mod volumes;

@@ -47,6 +47,7 @@ mod tests {
             recursive_readonly: false,
             propagation: Propagation::Private,
             options: Vec::new(),
+            ids: None,
         };
         let wanted = [
             "/data",

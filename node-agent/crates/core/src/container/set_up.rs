@@ -1,5 +1,6 @@
 //! Setting a container up: everything up to its program's first instruction.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use agent_cgroup::DeviceRules;
@@ -31,7 +32,7 @@ pub(crate) async fn set_up(
 ) -> Result<Made, StepError> {
     image_mounts::unpack_again(services, record).await?;
     let phases = &services.phases;
-    let planned = Planned::find(services, sandbox, record);
+    let planned = Planned::find(services, sandbox, live, record);
     let planned = phases.time(Phase::ContainerPlan, planned).await?;
     let _admitted = services.starts.acquire().await;
     let request = planned.make(services, sandbox, record);
@@ -64,20 +65,24 @@ impl Planned {
     pub(super) async fn find(
         services: &Arc<Services>,
         sandbox: &Arc<SandboxRecord>,
+        live: &Live,
         record: &Arc<ContainerRecord>,
     ) -> Result<Self, StepError> {
         let (services, sandbox) = (Arc::clone(services), Arc::clone(sandbox));
         let record = Arc::clone(record);
-        blocking(move || Self::find_blocking(&services, &sandbox, &record)).await?
+        let users = live.user_namespace.clone();
+        blocking(move || Self::find_blocking(&services, &sandbox, users.as_deref(), &record))
+            .await?
     }
 
     fn find_blocking(
         services: &Services,
         sandbox: &SandboxRecord,
+        users: Option<&OwnedFd>,
         record: &ContainerRecord,
     ) -> Result<Self, StepError> {
         let spec = &record.spec;
-        let mounts = volumes::take(sandbox, record)?;
+        let mounts = volumes::take(sandbox, users, record)?;
         let images = image_mounts::of(services, record)?;
         let mut built = build(services, sandbox, record)?;
         let log = match spec.log.path.as_str() {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::extras::Extras;
 use super::state::ContainerState;
-use crate::sandbox::spec::NamespaceScope;
+use crate::sandbox::spec::{NamespaceScope, UserNamespace};
 use crate::time::Timestamp;
 
 /// What tells one container from another within its sandbox.
@@ -53,6 +53,18 @@ pub enum MountSource {
     },
 }
 
+/// What a container says about its users.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum UserNamespaceWish {
+    /// Nothing: they are its sandbox's.
+    #[default]
+    Unsaid,
+    /// The host's.
+    Host,
+    /// Those of a user namespace, which must be its sandbox's.
+    Of(UserNamespace),
+}
+
 /// A mount of the caller's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MountSpec {
@@ -69,6 +81,9 @@ pub struct MountSpec {
     /// Further options of the mount, such as `noexec`.
     #[serde(default)]
     pub options: Vec<String>,
+    /// Show its files' owners by these ids, which must be its sandbox's.
+    #[serde(default)]
+    pub ids: Option<UserNamespace>,
 }
 
 /// A device of the host's.
@@ -191,6 +206,9 @@ pub struct ContainerSpec {
     /// The container of the same sandbox whose PID namespace it is in, as the caller named it.
     #[serde(default)]
     pub pid_target: Option<String>,
+    /// What it says about its users.
+    #[serde(default)]
+    pub user_namespace: UserNamespaceWish,
     /// Ports the caller says it listens on; shown, not published.
     pub exposed_ports: Vec<String>,
     /// Signal that asks it to end; `None`: the image's, else SIGTERM.

@@ -1,9 +1,11 @@
 //! Bind sources of the host's, taken for a container; blocking.
 
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
 use agent_oci::Propagation;
 use agent_shim_client::VolumeMount;
+use agent_sys::mount::{Depth, copy_of_path, shift_owners};
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 
 use super::error::SpecError;
@@ -17,6 +19,7 @@ const MOUNTS: &str = "/proc/self/mountinfo";
 /// Takes a detached copy of each bind source, in the host's mount namespace.
 pub(super) fn take(
     sandbox: &SandboxRecord,
+    users: Option<&OwnedFd>,
     record: &ContainerRecord,
 ) -> Result<Vec<VolumeMount>, SpecError> {
     let mut taken = Vec::new();
@@ -38,13 +41,23 @@ pub(super) fn take(
         if mount.propagation == Propagation::Bidirectional && !is_shared(path).map_err(failed)? {
             return Err(SpecError::NotShared { path: path.clone() });
         }
-        taken.push(copy(path, &mount.destination)?);
+        let volume = copy(path, &mount.destination)?;
+        if mount.ids.is_some() {
+            let users = users.ok_or(SpecError::UserNamespace)?;
+            shift_owners(volume.mount.as_fd(), users.as_fd(), Depth::Tree).map_err(|source| {
+                SpecError::Shift {
+                    path: path.clone(),
+                    source,
+                }
+            })?;
+        }
+        taken.push(volume);
     }
     Ok(taken)
 }
 
 fn copy(path: &Path, destination: &str) -> Result<VolumeMount, SpecError> {
-    let copied = agent_sys::mount::copy_of_path(path, agent_sys::mount::Depth::Tree);
+    let copied = copy_of_path(path, Depth::Tree);
     Ok(VolumeMount {
         destination: agent_oci::clean_destination(destination)?,
         mount: copied.map_err(|source| SpecError::MountSource {

@@ -142,6 +142,7 @@ async fn resume(node: &Node, known: Known, shim: Shim, ready: Ready, events: Eve
         shim_pid: ready.pid,
         shim_process: Arc::new(ready.pidfd),
         netns: ready.netns,
+        user_namespace: ready.user_namespace.map(Arc::new),
         attachment: state.attachment,
         cni: state.cni,
         cgroup,

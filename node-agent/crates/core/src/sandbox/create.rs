@@ -12,7 +12,8 @@ use agent_cgroup::{CgroupPath, CgroupTree, Hold, MadeLevel, PodCgroup};
 use agent_network::{Attachment, Counters};
 use agent_seccomp::{Capabilities, Profile};
 use agent_shim_client::{
-    CgroupDirectories, Events, LaunchSpec, Namespace, Network, Ready, SandboxPid, Shim,
+    CgroupDirectories, Events, IdMapping, IdMappings, LaunchSpec, Namespace, Network, Ready,
+    SandboxPid, Shim,
 };
 use agent_store::Durability;
 use agent_types::Owner;
@@ -21,7 +22,10 @@ use tokio::sync::{AcquireError, SemaphorePermit};
 use super::error::{RunError, StepError};
 use super::files;
 use super::network::{self, Guest};
-use super::spec::{NamespaceScope, SandboxNetwork, SandboxRecord, SandboxSpec, SandboxStateRecord};
+use super::spec::{
+    IdRange, NamespaceScope, SandboxNetwork, SandboxRecord, SandboxSpec, SandboxStateRecord,
+    UserNamespace,
+};
 use super::state::SandboxPhase;
 use super::stop::{Failed, Owned, tear_down};
 use crate::metrics::Phase;
@@ -39,6 +43,8 @@ pub struct Live {
     pub(crate) shim_process: Arc<OwnedFd>,
     /// Its network namespace; `None`: the host's.
     pub netns: Option<OwnedFd>,
+    /// Its user namespace; `None`: the host's.
+    pub user_namespace: Option<Arc<OwnedFd>>,
     /// Its built-in network.
     pub attachment: Option<Attachment>,
     /// Its network of plugins.
@@ -94,6 +100,12 @@ pub(crate) fn check(services: &Services, spec: &SandboxSpec) -> Result<(), RunEr
         });
     }
     let name = || spec.metadata.name.clone();
+    if spec.user_namespace.is_some() && !services.user_namespaces(&spec.runtime_handler) {
+        return Err(RunError::UserNamespace {
+            name: name(),
+            handler: spec.runtime_handler.clone(),
+        });
+    }
     let probe = agent_types::SandboxId::from_random([0; 32]);
     services
         .cgroups
@@ -208,6 +220,7 @@ async fn make(
         pidfd,
         netns,
         netlink,
+        user_namespace,
         ..
     } = ready;
     let guest = netns
@@ -225,6 +238,7 @@ async fn make(
         shim_pid: pid,
         shim_process,
         netns: netns.or(joined.netns),
+        user_namespace: user_namespace.map(Arc::new),
         attachment: owned.attachment.clone(),
         cni: owned.cni.clone(),
         cgroup,
@@ -399,6 +413,7 @@ fn launch_spec(
         ipc: namespace(spec.ipc),
         uts: namespace(spec.uts),
         pid,
+        user: spec.user_namespace.as_ref().map(id_mappings),
         hostname: files::hostname(record),
         domainname: spec.domainname.clone(),
         sysctls,
@@ -407,6 +422,18 @@ fn launch_spec(
         } else {
             spec.shm_size
         },
+    }
+}
+
+fn id_mappings(users: &UserNamespace) -> IdMappings {
+    let one = |range: &IdRange| IdMapping {
+        inside: range.inside,
+        outside: range.outside,
+        length: range.length,
+    };
+    IdMappings {
+        uids: users.uids.iter().map(one).collect(),
+        gids: users.gids.iter().map(one).collect(),
     }
 }
 

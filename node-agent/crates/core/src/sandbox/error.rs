@@ -24,6 +24,16 @@ pub enum RunError {
         /// The name asked for.
         handler: String,
     },
+    /// No user namespaces on this node.
+    #[error(
+        "sandbox {name:?} wants a user namespace, which runtime handler {handler:?} does not have on this node"
+    )]
+    UserNamespace {
+        /// The sandbox's name.
+        name: String,
+        /// Its runtime handler.
+        handler: String,
+    },
     /// A sysctl, or another part that becomes a specification, is refused.
     #[error("sandbox {name:?} is not valid")]
     Spec {
@@ -90,7 +100,7 @@ impl Classify for RunError {
             Self::Spec { source, .. } => source.kind(),
             Self::CgroupParent { source, .. } => source.kind(),
             Self::Limit { source, .. } => source.kind(),
-            Self::Join { .. } => ErrorKind::FailedPrecondition,
+            Self::Join { .. } | Self::UserNamespace { .. } => ErrorKind::FailedPrecondition,
             Self::Random { .. } => ErrorKind::Internal,
             Self::Step { source, .. } => source.kind(),
         }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use agent_network::files::{DnsSpec, HostResolver, HostsSpec, LineError, names_only_loopback};
 
 use super::error::StepError;
-use super::spec::{NamespaceScope, SandboxNetwork, SandboxRecord, SandboxSpec};
+use super::spec::{NamespaceScope, SandboxNetwork, SandboxRecord, SandboxSpec, UserNamespace};
 
 /// Where the host keeps its name resolution.
 const HOST_RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -41,6 +41,8 @@ pub(crate) struct Texts {
     dns: DnsSpec,
     hostname: String,
     resolver: HostResolver,
+    /// User and group that they belong to: the sandbox's root.
+    owner: Option<(u32, u32)>,
 }
 
 impl Texts {
@@ -58,6 +60,7 @@ impl Texts {
                 SandboxNetwork::Host => HostResolver::Reachable,
                 _ => HostResolver::OwnNetwork,
             },
+            owner: spec.user_namespace.as_ref().map(UserNamespace::root),
         }
     }
 
@@ -84,7 +87,7 @@ impl Texts {
             ("resolv.conf", &resolv_conf),
             ("hostname", &self.hostname),
         ] {
-            write(directory.join(name), text)?;
+            write(directory.join(name), text, self.owner)?;
         }
         Ok(())
     }
@@ -132,8 +135,12 @@ fn host_resolv_conf(dns: &DnsSpec, resolver: HostResolver) -> String {
     }
 }
 
-fn write(path: PathBuf, text: &str) -> Result<(), StepError> {
-    std::fs::write(&path, text).map_err(|source| StepError::File { path, source })
+fn write(path: PathBuf, text: &str, owner: Option<(u32, u32)>) -> Result<(), StepError> {
+    let written = std::fs::write(&path, text).and_then(|()| match owner {
+        Some((uid, gid)) => std::os::unix::fs::chown(&path, Some(uid), Some(gid)),
+        None => Ok(()),
+    });
+    written.map_err(|source| StepError::File { path, source })
 }
 
 fn host_name() -> String {

@@ -63,6 +63,37 @@ pub struct DnsSpec {
     pub options: Vec<String>,
 }
 
+/// A range of ids, and what they are on the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct IdRange {
+    /// First id in the sandbox.
+    pub inside: u32,
+    /// First id on the host.
+    pub outside: u32,
+    /// How many.
+    pub length: u32,
+}
+
+/// The users of a sandbox that are others on the host.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct UserNamespace {
+    /// Users.
+    pub uids: Vec<IdRange>,
+    /// Groups.
+    pub gids: Vec<IdRange>,
+}
+
+impl UserNamespace {
+    /// Returns the user and the group that are root in the sandbox.
+    pub(crate) fn root(&self) -> (u32, u32) {
+        let of = |ranges: &[IdRange]| {
+            let range = ranges.iter().find(|range| range.inside == 0);
+            range.map_or(0, |range| range.outside)
+        };
+        (of(&self.uids), of(&self.gids))
+    }
+}
+
 /// What a sandbox is to be. Two requests with equal specs are one request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SandboxSpec {
@@ -101,6 +132,9 @@ pub struct SandboxSpec {
     pub ipc: NamespaceScope,
     /// UTS namespace.
     pub uts: NamespaceScope,
+    /// User namespace; `None`: the host's.
+    #[serde(default)]
+    pub user_namespace: Option<UserNamespace>,
     /// Sysctls of the sandbox's own namespaces.
     pub sysctls: BTreeMap<String, String>,
     /// Bytes of the /dev/shm its containers share.

@@ -90,6 +90,10 @@ fn hear(end: &MakerEnd, keeper: &Child) -> Result<(ResolvedUser, i32, Vec<OwnedF
         Ok(Some(Report::Ready { user, pid, fds })) => return Ok((user, pid, fds)),
         Ok(Some(Report::Failed(failure))) => CreateError::Step(failure),
         Ok(None) => CreateError::Channel(ChannelError::Closed),
+        Ok(Some(Report::Born { .. })) => {
+            maker::kill(&keeper.pidfd);
+            CreateError::Channel(ChannelError::Malformed)
+        }
         Err(error) => {
             maker::kill(&keeper.pidfd);
             CreateError::Channel(error)

@@ -22,6 +22,7 @@ use super::mount_options::propagation;
 use super::process::{self, Missing};
 use super::program::Program;
 use super::root::copy_of_error;
+use super::user_namespace::{self, Premade};
 use super::{Step, devices, images, masks, mounts, own_volumes, passwd, root, terminal};
 use crate::channel::ChildEnd;
 use crate::failure::Failure;
@@ -32,7 +33,7 @@ use crate::visit;
 
 /// Runs the child's side to its end.
 pub(crate) fn run(request: CreateRequest<'_>, copies: Copies, end: ChildEnd) -> ! {
-    match prepare(&request, copies) {
+    match prepare(&request, copies, &end) {
         Ok(launch) => launch.run(end),
         Err(failure) => {
             end.failed(&failure);
@@ -41,7 +42,7 @@ pub(crate) fn run(request: CreateRequest<'_>, copies: Copies, end: ChildEnd) -> 
     }
 }
 
-fn prepare<'a>(request: &'a CreateRequest<'_>, copies: Copies) -> Step<Launch<'a>> {
+fn prepare<'a>(request: &'a CreateRequest<'_>, copies: Copies, end: &ChildEnd) -> Step<Launch<'a>> {
     begin()?;
     cgroup::attach(&request.cgroup)?;
     join_namespaces(&request.namespaces)?;
@@ -56,25 +57,37 @@ fn prepare<'a>(request: &'a CreateRequest<'_>, copies: Copies) -> Step<Launch<'a
         ));
     };
     refuse_unsupported(&spec)?;
-    let procfs = detached_procfs()?;
+    let mut procfs = detached_procfs()?;
     let hierarchies = hierarchies_for(&spec, request, &procfs)?;
-    own_namespaces(&spec, &request.namespaces)?;
     process::set_oom_score(&procfs, process)?;
     process::set_labels(&procfs, process)?;
     let copies = Copies {
         proc: copies.proc.or(target_proc(&request.namespaces.pid)?),
         ..copies
     };
-    let root = build(&spec, request, copies, &procfs, hierarchies)?;
+    // Before a user namespace is entered, whose root may not look at the process that lives there.
+    join_pid(&request.namespaces.pid)?;
+    let mut premade = None;
+    if let Some(user) = &request.namespaces.user {
+        premade = Some(user_namespace::premake(&spec, request, user)?);
+        let new_pid = user_namespace::new_pid(&request.namespaces.pid);
+        user_namespace::enter(user, new_pid)?;
+        if !new_pid.is_empty() {
+            user_namespace::be_born(end)?;
+            procfs = detached_procfs()?;
+        }
+    }
+    own_namespaces(&spec, &request.namespaces)?;
+    let root = build(&spec, request, copies, (&procfs, hierarchies), premade)?;
     let in_root = InRoot(root.as_fd());
     let user = passwd::resolve(in_root, &request.user, process.user())?;
+    user_namespace::check_user(&user, request.namespaces.user.as_ref())?;
     process::enter_directory(in_root, process.cwd(), Missing::Make)?;
     let terminal = place_streams(in_root, &request.stdio, &user)?;
     if let Some(terminal) = &terminal {
         terminal::attach_console(in_root, terminal.slave.as_fd())?;
     }
     seal_root(&root, &spec, &request.root)?;
-    join_pid(&request.namespaces.pid)?;
     finish(process, request, user, terminal)
 }
 
@@ -217,19 +230,33 @@ fn build(
     spec: &Spec,
     request: &CreateRequest<'_>,
     copies: Copies,
-    procfs: &Procfs,
-    hierarchies: Option<Hierarchies>,
+    (procfs, hierarchies): (&Procfs, Option<Hierarchies>),
+    premade: Option<Premade>,
 ) -> Step<OwnedFd> {
     let entries = spec.mounts().as_deref().unwrap_or_default();
     root::make_all_private()?;
-    let root = root::mount_root(&request.root, &mounts::destinations(entries))?;
+    let devices_are_made = premade.is_some();
+    let made = match premade {
+        Some(made) => {
+            root::attach_over_root(made.root.as_fd())?;
+            made
+        }
+        None => Premade {
+            root: root::mount_root(&request.root, &mounts::destinations(entries))?,
+            mounts: images::mount(&request.root, request.images)?,
+            dev: None,
+            sysfs: None,
+        },
+    };
+    let root = made.root;
     let in_root = InRoot(root.as_fd());
     let read_only = spec.root().as_ref().and_then(|root| root.readonly()) == Some(true);
     own_volumes::make(in_root, request.own_volumes, read_only)?;
-    let images = images::mount(&request.root, request.images)?;
     let mut sources = mounts::Sources {
         volumes: request.mounts,
-        images,
+        made: made.mounts,
+        dev: made.dev,
+        sysfs: made.sysfs,
         shm: copies.shm,
         proc: copies.proc,
         own_proc: procfs,
@@ -239,16 +266,20 @@ fn build(
     for entry in entries {
         mounts::attach(in_root, entry, &mut sources)?;
     }
-    if mounts::provides_fresh_dev(entries) {
-        devices::make_default(in_root)?;
+    if !devices_are_made {
+        make_devices(in_root, spec)?;
     }
-    let linux = spec.linux().as_ref();
-    let listed = linux
-        .and_then(|linux| linux.devices().as_deref())
-        .unwrap_or_default();
-    devices::make_listed(in_root, listed)?;
     root::pivot(root.as_fd())?;
     Ok(root)
+}
+
+fn make_devices(root: InRoot<'_>, spec: &Spec) -> Step<()> {
+    if mounts::provides_fresh_dev(spec.mounts().as_deref().unwrap_or_default()) {
+        devices::make_default(root)?;
+    }
+    let linux = spec.linux().as_ref();
+    let listed = linux.and_then(|linux| linux.devices().as_deref());
+    devices::make_listed(root, listed.unwrap_or_default())
 }
 
 /// Hides and protects what the specification says, at last the root itself.

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use super::Step;
 use super::in_root::{InRoot, Last};
 use crate::failure::Failure;
+use crate::user_namespace::UserNamespace;
 
 /// Name, major and minor number of the devices that every container has.
 const DEFAULT: [(&str, u32, u32); 6] = [
@@ -44,19 +45,28 @@ pub(super) fn make_default(root: InRoot<'_>) -> Step<()> {
     let dev = root
         .ensure(Path::new("/dev"), Last::Directory)
         .map_err(|error| Failure::io("open", "/dev", error))?;
+    make_default_in(dev.as_fd(), None)
+}
+
+/// Makes the nodes and links of a fresh /dev that is given as a directory; they belong to the root of `user`, if there is one.
+pub(super) fn make_default_in(dev: BorrowedFd<'_>, user: Option<&UserNamespace<'_>>) -> Step<()> {
+    let owner = user.map_or((0, 0), |user| user.outside_of((0, 0)));
     for (name, major, minor) in DEFAULT {
         let node = Node {
             kind: FileType::CharacterDevice,
             device: makedev(major, minor),
             mode: Mode::from_raw_mode(0o666),
-            owner: (0, 0),
+            owner,
         };
-        make_node(dev.as_fd(), OsStr::new(name), &node)
+        make_node(dev, OsStr::new(name), &node)
             .map_err(|error| Failure::io("make device", format!("/dev/{name}"), error))?;
     }
     for (name, target) in LINKS {
-        match rustix::fs::symlinkat(target, &dev, name) {
-            Ok(()) | Err(Errno::EXIST) => {}
+        match rustix::fs::symlinkat(target, dev, name) {
+            Ok(()) if owner == (0, 0) => {}
+            Ok(()) => give(dev, OsStr::new(name), owner)
+                .map_err(|error| Failure::io("give away", format!("/dev/{name}"), error))?,
+            Err(Errno::EXIST) => {}
             Err(error) => {
                 return Err(Failure::io("make link", format!("/dev/{name}"), error));
             }
@@ -67,11 +77,12 @@ pub(super) fn make_default(root: InRoot<'_>) -> Step<()> {
 
 /// Makes the devices that a specification names.
 pub(super) fn make_listed(root: InRoot<'_>, devices: &[LinuxDevice]) -> Step<()> {
-    devices.iter().try_for_each(|device| make_one(root, device))
+    let one = |device: &LinuxDevice| make_one(root, device, device.path());
+    devices.iter().try_for_each(one)
 }
 
-fn make_one(root: InRoot<'_>, device: &LinuxDevice) -> Step<()> {
-    let path = device.path();
+/// Makes a device at a path below `root`.
+pub(super) fn make_one(root: InRoot<'_>, device: &LinuxDevice, path: &Path) -> Step<()> {
     let shown = || path.display().to_string();
     let failed = |error| Failure::io("make device", shown(), error);
     let refused = |reason| Failure::invalid("make device", shown(), reason);
@@ -111,10 +122,13 @@ fn make_node(directory: BorrowedFd<'_>, name: &OsStr, node: &Node) -> Result<(),
         }
         Err(error) => return Err(error),
     }
-    let (uid, gid) = node.owner;
-    if (uid, gid) == (0, 0) {
+    if node.owner == (0, 0) {
         return Ok(());
     }
+    give(directory, name, node.owner)
+}
+
+fn give(directory: BorrowedFd<'_>, name: &OsStr, (uid, gid): (u32, u32)) -> Result<(), Errno> {
     let owner = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
     rustix::fs::chownat(directory, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW)
 }

@@ -13,7 +13,7 @@ use super::in_root::InRoot;
 use super::launch::{Launch, Wait, place_streams};
 use super::process::{self, Missing};
 use super::program::Program;
-use super::{Step, cgroup, passwd};
+use super::{Step, cgroup, passwd, user_namespace};
 use crate::channel::ChildEnd;
 use crate::failure::Failure;
 use crate::maker::Birth;
@@ -49,12 +49,19 @@ fn prepare<'a>(request: &'a ExecRequest<'_>) -> Step<Launch<'a>> {
         process::set_oom_score(procfs, &process)?;
         process::set_labels(procfs, &process)?;
     }
+    if let Some(user) = &request.user_namespace {
+        user_namespace::give_streams(&request.stdio, user);
+    }
     join_container(request)?;
+    if let Some(user) = &request.user_namespace {
+        user_namespace::become_root(user)?;
+    }
     let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::open("/", directory, Mode::empty())
         .map_err(|error| Failure::io("open", "the container's root", error))?;
     let in_root = InRoot(root.as_fd());
     let user = passwd::resolve(in_root, &request.user, process.user())?;
+    user_namespace::check_user(&user, request.user_namespace.as_ref())?;
     process::enter_directory(in_root, process.cwd(), Missing::Refuse)?;
     let terminal = place_streams(in_root, &request.stdio, &user)?;
     let limits = process::Limits::of(&process);
@@ -84,7 +91,7 @@ fn join_container(request: &ExecRequest<'_>) -> Step<()> {
         | Namespace::CONTROL_GROUP;
     let missing = match request.birth() {
         Birth::Inside => inside,
-        Birth::Direct => inside | Namespace::MOUNT | Namespace::NETWORK,
+        Birth::Direct | Birth::First => inside | Namespace::MOUNT | Namespace::NETWORK,
         Birth::Sibling => inside | Namespace::MOUNT | Namespace::NETWORK | Namespace::PROCESS_ID,
     };
     visit::join(request.container, missing)

@@ -1,7 +1,7 @@
 //! Contents of images, mounted read-only beside a container's root.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use agent_sys::mount::{self, Depth};
 use rustix::fs::OFlags;
@@ -16,11 +16,8 @@ use crate::request::{ImageMount, Root};
 /// Mounts each image, or the part of it that is asked for; nothing can see the mounts yet.
 ///
 /// The current directory is the base of the layers.
-pub(super) fn mount<'a>(
-    root: &Root<'_>,
-    images: &'a [ImageMount<'_>],
-) -> Step<Vec<(&'a str, OwnedFd)>> {
-    let one = |image: &'a ImageMount<'_>| Ok((image.destination, content(root, image)?));
+pub(super) fn mount(root: &Root<'_>, images: &[ImageMount<'_>]) -> Step<Vec<(PathBuf, OwnedFd)>> {
+    let one = |image: &ImageMount<'_>| Ok((image.destination.into(), content(root, image)?));
     images.iter().map(one).collect()
 }
 

@@ -227,9 +227,10 @@ fn place_volumes(request: &CreateRequest<'_>, bundle: &Path, copies: Copies) -> 
     }
     for (number, (destination, mount)) in images.into_iter().enumerate() {
         let path = bundle.join(format!("image-{number}"));
-        let target = place(&path, mount.as_fd(), destination)?;
-        attach(mount.as_fd(), &target, destination)?;
-        places.volumes.push((destination.to_owned(), path));
+        let destination = destination.display().to_string();
+        let target = place(&path, mount.as_fd(), &destination)?;
+        attach(mount.as_fd(), &target, &destination)?;
+        places.volumes.push((destination, path));
     }
     Ok(places)
 }

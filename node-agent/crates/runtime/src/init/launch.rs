@@ -117,7 +117,7 @@ impl Launch<'_> {
             fail(&end, &failure);
         }
         match self.birth {
-            Birth::Direct | Birth::Inside => self.launch_here(&end, master),
+            Birth::Direct | Birth::Inside | Birth::First => self.launch_here(&end, master),
             Birth::Sibling => self.launch_sibling(&end, master),
         }
     }

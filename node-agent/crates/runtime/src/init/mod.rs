@@ -26,6 +26,7 @@ mod program;
 pub(crate) mod reaper;
 mod root;
 mod terminal;
+mod user_namespace;
 
 use crate::failure::Failure;
 

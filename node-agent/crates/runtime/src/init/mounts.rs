@@ -37,8 +37,12 @@ const BELOW_PROC: [&str; 9] = [
 pub(super) struct Sources<'a> {
     /// Volumes by destination.
     pub(super) volumes: &'a [VolumeMount<'a>],
-    /// Contents of images, by destination.
-    pub(super) images: Vec<(&'a str, OwnedFd)>,
+    /// What was made before for the destinations: contents of images, copies of bind sources.
+    pub(super) made: Vec<(PathBuf, OwnedFd)>,
+    /// A /dev with its devices, made before.
+    pub(super) dev: Option<OwnedFd>,
+    /// A sysfs made before.
+    pub(super) sysfs: Option<OwnedFd>,
     /// A copy of the sandbox's /dev/shm.
     pub(super) shm: Option<OwnedFd>,
     /// A procfs of the container's PID namespace, where it was made by somebody else.
@@ -104,12 +108,12 @@ pub(super) fn attach(root: InRoot<'_>, entry: &Mount, sources: &mut Sources<'_>)
             .map_err(|error| what.failed(error))?;
         return what.place_bind(mount);
     }
-    let image = sources
-        .images
+    let made = sources
+        .made
         .iter()
-        .position(|(image, _)| Path::new(image) == entry.destination());
-    if let Some(position) = image {
-        let (_, mount) = sources.images.swap_remove(position);
+        .position(|(made, _)| made == entry.destination());
+    if let Some(position) = made {
+        let (_, mount) = sources.made.swap_remove(position);
         return what.place_bind(mount);
     }
     if destination == Path::new("/dev/shm")
@@ -117,19 +121,46 @@ pub(super) fn attach(root: InRoot<'_>, entry: &Mount, sources: &mut Sources<'_>)
     {
         return what.place_filesystem(shm);
     }
+    if destination == Path::new("/dev")
+        && kind == "tmpfs"
+        && let Some(dev) = sources.dev.take()
+    {
+        return what.place_filesystem(dev);
+    }
     if what.options.bind.is_some() || kind == "bind" {
         let source = what.bind_source()?;
         return what.place_bind(source);
     }
     match kind {
         "proc" => what.proc(sources),
-        "sysfs" => what.sysfs(),
+        "sysfs" => what.sysfs(sources),
         "cgroup" | "cgroup2" => what.cgroup(sources),
         kind => {
             let made = what.filesystem(kind)?;
             what.place_filesystem(made)
         }
     }
+}
+
+/// Returns copies of the bind sources that nobody else has taken, by destination.
+pub(super) fn copy_binds(
+    entries: &[Mount],
+    taken: impl Fn(&Path) -> bool,
+) -> Step<Vec<(PathBuf, OwnedFd)>> {
+    let mut copies = Vec::new();
+    for entry in entries.iter().filter(|entry| !taken(entry.destination())) {
+        let options = MountOptions::parse(entry.options().iter().flatten().map(String::as_str));
+        if options.bind.is_none() && entry.typ().as_deref() != Some("bind") {
+            continue;
+        }
+        let source = entry.source().as_deref().unwrap_or(Path::new(""));
+        let depth = options.bind.unwrap_or(BindDepth::Tree).into();
+        let copy = mount::copy_of_path(source, depth).map_err(|error| {
+            Failure::io("copy mount source", source.display().to_string(), error)
+        })?;
+        copies.push((entry.destination().clone(), copy));
+    }
+    Ok(copies)
 }
 
 /// Returns an absolute path without `.` and `..`, and `None` for the root itself.
@@ -282,8 +313,11 @@ impl Request<'_> {
         }
     }
 
-    fn sysfs(&self) -> Step<()> {
+    fn sysfs(&self, sources: &mut Sources<'_>) -> Step<()> {
         let target = self.own_directory()?;
+        if let Some(made) = sources.sysfs.take() {
+            return mount::attach(made.as_fd(), target.as_fd()).map_err(|error| self.failed(error));
+        }
         let made = match self.filesystem("sysfs") {
             Ok(made) => made,
             // Not ours to mount: the one that is there serves, if the network is the same.

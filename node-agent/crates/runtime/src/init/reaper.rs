@@ -11,22 +11,24 @@ use agent_sys::process::{close_all, leave, let_kernel_reap};
 use agent_types::user::User;
 use nix::sched::{CloneFlags, unshare};
 use rustix::mount::MountAttrFlags;
+use rustix::thread::UnshareFlags;
 
 use super::create::{begin, detached_procfs, join_namespaces};
 use super::credentials::Credentials;
 use super::root::{attach_over_root, copy_of_error, make_all_private, pivot};
-use super::{Step, cgroup};
+use super::{Step, cgroup, user_namespace};
 use crate::channel::ChildEnd;
 use crate::failure::Failure;
 use crate::reaper::ReaperRequest;
 use crate::request::ResolvedUser;
+use crate::user_namespace::IdMapping;
 
 /// A user that no image has: the highest of the 16-bit ones.
 const NOBODY: u32 = 65535;
 
 /// Runs the first process until it is killed.
 pub(crate) fn run(request: &ReaperRequest<'_>, end: ChildEnd) -> ! {
-    let credentials = Credentials::none(nobody(), request.seccomp);
+    let credentials = Credentials::none(nobody(request), request.seccomp);
     match prepare(request, &end, &credentials) {
         Ok(()) => {
             // Nothing is dropped from here on. `end` closes now, which tells the maker that all is well.
@@ -42,10 +44,16 @@ pub(crate) fn run(request: &ReaperRequest<'_>, end: ChildEnd) -> ! {
     }
 }
 
-fn nobody() -> User {
+/// Returns a user without a name: the last one, where a user namespace has less.
+fn nobody(request: &ReaperRequest<'_>) -> User {
+    let last = |mappings: &[IdMapping]| match mappings {
+        [.., last] => NOBODY.min(last.inside.saturating_add(last.length.saturating_sub(1))),
+        [] => NOBODY,
+    };
+    let ids = request.user.map(|user| user.ids);
     User {
-        uid: NOBODY,
-        gid: NOBODY,
+        uid: ids.map_or(NOBODY, |ids| last(ids.uids)),
+        gid: ids.map_or(NOBODY, |ids| last(ids.gids)),
         groups: Vec::new(),
         home: None,
     }
@@ -56,6 +64,11 @@ fn prepare(request: &ReaperRequest<'_>, end: &ChildEnd, credentials: &Credential
     let_kernel_reap().map_err(|error| Failure::io("ignore", "the ends of children", error))?;
     cgroup::attach(&request.cgroup)?;
     join_namespaces(&request.namespaces())?;
+    if let Some(user) = &request.user {
+        make_all_private()?;
+        user_namespace::enter(user, UnshareFlags::NEWPID)?;
+        user_namespace::be_born(end)?;
+    }
     let procfs = detached_procfs()?;
     unshare(CloneFlags::CLONE_NEWCGROUP)
         .map_err(|error| Failure::io("make", "its own cgroup namespace", error))?;

@@ -37,24 +37,7 @@ pub(super) fn mount_root(root: &Root<'_>, needed: &[PathBuf]) -> Step<OwnedFd> {
 
 /// Joins the layers into a detached mount, as [`mount_root`] does, and leaves it detached.
 pub(super) fn joined(root: &Root<'_>, needed: &[PathBuf]) -> Step<OwnedFd> {
-    let base = open_directory(root.base)?;
-    rustix::process::fchdir(&base)
-        .map_err(|error| Failure::io("enter", root.base.display().to_string(), error))?;
-    if root.lower.is_empty() {
-        return Err(Failure::invalid(
-            "mount",
-            "the root file system",
-            "it has no layers",
-        ));
-    }
-    let writable = match (root.upper, root.work) {
-        (Some(upper), Some(work)) => Some((upper.to_owned(), work.to_owned())),
-        (None, None) => None,
-        _ => {
-            let reason = "an upper directory needs a work directory";
-            return Err(Failure::invalid("mount", "the root file system", reason));
-        }
-    };
+    let writable = enter_base(root)?;
     let mut joined = join(root, writable.as_ref())?;
     let lacks = |path: &PathBuf| InRoot(joined.as_fd()).open(path, OFlags::PATH).is_err();
     if writable.is_none() && needed.iter().any(lacks) {
@@ -64,6 +47,22 @@ pub(super) fn joined(root: &Root<'_>, needed: &[PathBuf]) -> Step<OwnedFd> {
         unmount_base(root.base)?;
     }
     Ok(joined)
+}
+
+/// Goes to the base of the layers, which their names are relative to; returns the directories of the writable one.
+pub(super) fn enter_base(root: &Root<'_>) -> Step<Option<Writable>> {
+    let base = open_directory(root.base)?;
+    rustix::process::fchdir(&base)
+        .map_err(|error| Failure::io("enter", root.base.display().to_string(), error))?;
+    let refused = |reason| Failure::invalid("mount", "the root file system", reason);
+    if root.lower.is_empty() {
+        return Err(refused("it has no layers"));
+    }
+    match (root.upper, root.work) {
+        (Some(upper), Some(work)) => Ok(Some((upper.to_owned(), work.to_owned()))),
+        (None, None) => Ok(None),
+        _ => Err(refused("an upper directory needs a work directory")),
+    }
 }
 
 /// Attaches a new root over the caller's: no path leads there, so nothing of the caller's is hidden by it.
@@ -84,9 +83,10 @@ pub(super) fn unmount_base(base: &Path) -> Step<()> {
         .map_err(|error| Failure::io("unmount", base.display().to_string(), error))
 }
 
-type Writable = (PathBuf, PathBuf);
+/// An upper and a work directory.
+pub(super) type Writable = (PathBuf, PathBuf);
 
-/// Attaches a mount over the layers' base, where this mount namespace alone sees it.
+/// Attaches a mount over the layers' base, or a directory in it, where this mount namespace alone sees it.
 pub(super) fn attach_on_base(mount: BorrowedFd<'_>, base: &Path) -> Step<()> {
     let target = open_directory(base)?;
     mount::attach(mount, target.as_fd())

@@ -263,6 +263,7 @@ impl<'a> Container<'a> {
                 ipc: None,
                 uts: self.uts,
                 pid: self.pid,
+                user: None,
             },
             shm: self.shm,
             cgroup: self.cgroup2.map_or(attach(&cgroups), CgroupAttach::V2),
@@ -415,6 +416,7 @@ pub(crate) fn reaper(fixture: &Fixture) -> Reaper {
         network: None,
         ipc: None,
         uts: None,
+        user: None,
         cgroup: attach(&cgroups),
         seccomp: &[],
     })

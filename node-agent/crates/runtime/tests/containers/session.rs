@@ -65,6 +65,7 @@ impl<'a> Session<'a> {
             container: self.running.created.pidfd.as_fd(),
             pid: self.pid,
             onlookers: self.onlookers,
+            user_namespace: None,
             home: &self.home,
             process: &process,
             user: UserRequest {
