@@ -27,6 +27,9 @@ pub(crate) struct Cli {
     /// Pods of a peer before the turn goes to the next.
     #[arg(long, default_value_t = 10)]
     pub(crate) turn: usize,
+    /// Milliseconds of rest before a peer's turn: the kernel still cleans up after the other's pods.
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) rest: u64,
     /// Milliseconds of pause before each group of calls (up, exec, down) when paced.
     #[arg(long, default_value_t = 100)]
     pub(crate) pause: u64,
@@ -165,6 +168,11 @@ impl Cli {
     pub(crate) fn baseline(&self) -> String {
         let first = || self.peers().first().map(PeerSpec::name).unwrap_or_default();
         self.baseline.clone().unwrap_or_else(first)
+    }
+
+    /// Returns the rest before a turn.
+    pub(crate) fn rest(&self) -> Duration {
+        Duration::from_millis(self.rest)
     }
 
     /// Returns the pause of the paced runs.

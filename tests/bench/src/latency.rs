@@ -50,7 +50,8 @@ async fn in_turns(cli: &Cli, peers: &[Peer], pace: Pace) -> Result<Vec<Vec<Times
     while left > 0 {
         let turn = left.min(cli.turn.max(1));
         for (peer, cycles) in peers.iter().zip(&mut cycles) {
-            // The turn's first pod meets what the other peer left behind; it is not counted.
+            tokio::time::sleep(cli.rest()).await;
+            // The turn's first pod wakes what has slept since its last turn; it is not counted.
             for number in 0..=turn {
                 let mut times = Times::new();
                 let pod = peer
