@@ -11,6 +11,11 @@ pub(crate) fn open_directory(at: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, 
     rustix::fs::openat(at, path, flags, Mode::empty())
 }
 
+/// Opens a file to read it.
+pub(crate) fn open(at: BorrowedFd<'_>, file: &str) -> Result<OwnedFd, Errno> {
+    rustix::fs::openat(at, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+}
+
 /// Writes `value` in one call, as every cgroup file demands.
 pub(crate) fn write(at: BorrowedFd<'_>, file: &str, value: &str) -> Result<(), Errno> {
     let fd = open_for_writing(at, file)?;
@@ -29,7 +34,7 @@ pub(crate) fn write_value(file: BorrowedFd<'_>, value: &str) -> Result<(), Errno
 
 /// Reads a whole file as text. Bytes that are not UTF-8 do not occur in cgroup files.
 pub(crate) fn read(at: BorrowedFd<'_>, file: &str) -> Result<String, Errno> {
-    let fd = rustix::fs::openat(at, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let fd = open(at, file)?;
     let mut content = Vec::new();
     let mut buffer = [0_u8; 4096];
     loop {

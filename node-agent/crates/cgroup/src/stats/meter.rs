@@ -1,14 +1,14 @@
 //! The files of one cgroup, kept open.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::SystemTime;
 
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::parse::{self, Texts};
 use super::{PidsStats, Stats};
 use crate::error::CgroupError;
+use crate::file;
 use crate::tree::Inner;
 use crate::{CgroupPath, Version};
 
@@ -49,6 +49,20 @@ const V2: &[(&str, &str)] = &[
     ("io", "io.pressure"),
 ];
 
+/// The processes of a cgroup.
+const PROCESSES: &str = "cgroup.procs";
+
+/// Where the text of a file comes from.
+#[derive(Debug)]
+enum Source {
+    /// The file, kept open.
+    File(OwnedFd),
+    /// The directory it is in. v1's list of processes is opened for each reading: the kernel
+    /// answers a second reading of an open one with what it said to the first, for a second from
+    /// the last.
+    Directory(OwnedFd),
+}
+
 /// Reads what a cgroup uses, again and again, through files that are opened once. The cgroup can be
 /// removed meanwhile; then readings say so.
 #[derive(Debug)]
@@ -56,7 +70,7 @@ pub struct Meter {
     path: CgroupPath,
     version: Version,
     /// Those that this kernel has.
-    files: Vec<(&'static str, OwnedFd)>,
+    files: Vec<(&'static str, Source)>,
 }
 
 impl Meter {
@@ -76,10 +90,14 @@ impl Meter {
             let Some(hierarchy) = tree.find(controller) else {
                 continue;
             };
-            let file = format!("{}/{name}", path.relative());
-            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-            match rustix::fs::openat(hierarchy.root(), file, flags, Mode::empty()) {
-                Ok(fd) => files.push((*name, fd)),
+            let opened = if version == Version::V1 && *name == PROCESSES {
+                hierarchy.directory(path).map(Source::Directory)
+            } else {
+                let file = format!("{}/{name}", path.relative());
+                file::open(hierarchy.root(), &file).map(Source::File)
+            };
+            match opened {
+                Ok(source) => files.push((*name, source)),
                 Err(Errno::NOENT | Errno::OPNOTSUPP) => {}
                 Err(Errno::NODEV) => return Err(gone()),
                 Err(source) => {
@@ -120,7 +138,7 @@ impl Meter {
             cpu,
             memory,
             pids: PidsStats {
-                processes: texts.lines("cgroup.procs"),
+                processes: texts.lines(PROCESSES),
                 current: texts.number("pids.current").unwrap_or(0),
                 limit: texts.number("pids.max"),
             },
@@ -130,36 +148,48 @@ impl Meter {
 
     fn texts(&self) -> Result<Texts, CgroupError> {
         let mut texts = Texts::default();
-        let mut buffer = [0_u8; 8192];
-        for (name, fd) in &self.files {
+        for (name, source) in &self.files {
             let start = texts.begin(name);
-            let mut offset = 0;
-            loop {
-                match rustix::io::pread(fd, &mut buffer, offset) {
-                    Ok(0) => break,
-                    Ok(count) => {
-                        texts.append(buffer.get(..count).unwrap_or_default());
-                        offset += u64::try_from(count).unwrap_or(u64::MAX);
-                    }
-                    Err(Errno::INTR) => {}
-                    Err(Errno::NODEV) => {
-                        return Err(CgroupError::NotFound {
-                            path: self.path.clone(),
-                        });
-                    }
-                    // Pressure that the kernel was told not to account for, and the like.
-                    Err(Errno::OPNOTSUPP) => break,
-                    Err(source) => {
-                        return Err(CgroupError::Read {
-                            path: self.path.clone(),
-                            file: name,
-                            source,
-                        });
-                    }
+            let read = match source {
+                Source::File(fd) => append(&mut texts, fd.as_fd()),
+                Source::Directory(directory) => file::open(directory.as_fd(), name)
+                    .and_then(|fd| append(&mut texts, fd.as_fd())),
+            };
+            match read {
+                // Pressure that the kernel was told not to account for, and the like.
+                Ok(()) | Err(Errno::OPNOTSUPP) => {}
+                Err(Errno::NODEV | Errno::NOENT) => {
+                    return Err(CgroupError::NotFound {
+                        path: self.path.clone(),
+                    });
+                }
+                Err(source) => {
+                    return Err(CgroupError::Read {
+                        path: self.path.clone(),
+                        file: name,
+                        source,
+                    });
                 }
             }
             texts.end(start);
         }
         Ok(texts)
+    }
+}
+
+/// Reads a file from its beginning.
+fn append(texts: &mut Texts, fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    let mut buffer = [0_u8; 8192];
+    let mut offset = 0;
+    loop {
+        match rustix::io::pread(fd, &mut buffer, offset) {
+            Ok(0) => return Ok(()),
+            Ok(count) => {
+                texts.append(buffer.get(..count).unwrap_or_default());
+                offset += u64::try_from(count).unwrap_or(u64::MAX);
+            }
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
     }
 }

@@ -192,6 +192,25 @@ fn statistics_count_what_a_process_did() {
 }
 
 #[test]
+fn readings_that_follow_each_other_closely_see_who_came_and_who_went() {
+    let own = Own::new();
+    let cgroup = own.container(&typical());
+    let meter = cgroup.meter().unwrap();
+    let processes = || meter.read().unwrap().pids.processes;
+    assert_eq!(processes(), 0);
+    let mut child = run_in(&cgroup, "exec sleep 1000");
+    until("it is counted", || processes() == 1);
+    cgroup.kill().unwrap();
+    child.wait().unwrap();
+    until("it is counted no more", || processes() == 0);
+    cgroup.remove().unwrap();
+    assert!(matches!(
+        meter.read(),
+        Err(agent_cgroup::CgroupError::NotFound { .. })
+    ));
+}
+
+#[test]
 fn killing_reaches_forks_and_levels_below() {
     let own = Own::new();
     let cgroup = own.container(&Limits::default());
