@@ -198,6 +198,14 @@ mod tests {
     }
 
     #[test]
+    fn samples_are_at_most_an_hour_apart() {
+        for (seconds, holds) in [(0, false), (1, true), (3_600, true), (3_601, false)] {
+            let loaded = load_text(&format!("[stats]\nperiod_seconds = {seconds}"));
+            assert_eq!(loaded.is_ok(), holds, "{seconds}");
+        }
+    }
+
+    #[test]
     fn the_socket_is_in_the_state_directory_unless_it_is_said_to_be_elsewhere() {
         let paths = |text: &str| check(toml::from_str(text).unwrap()).unwrap().listen;
         let moved = paths("state = \"/run/other\"");

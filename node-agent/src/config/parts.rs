@@ -199,8 +199,8 @@ pub(super) fn log(raw: &raw::Log, problems: &mut Vec<String>) -> agent_telemetry
 }
 
 pub(super) fn stats(raw: &raw::Stats, problems: &mut Vec<String>) {
-    if raw.period_seconds == 0 {
-        problems.push("stats.period_seconds: must be at least 1".to_owned());
+    if !(1..=3_600).contains(&raw.period_seconds) {
+        problems.push("stats.period_seconds: must be 1 to 3600".to_owned());
     }
 }
 
