@@ -39,11 +39,15 @@ async fn a_container_gets_what_its_devices_bring_along() -> Result<()> {
     let library = node.agent.directory().join("library");
     std::fs::create_dir(&library)?;
     std::fs::write(library.join("driver"), "driver")?;
+    let unplugged = library.join("node");
+    let mut mknod = std::process::Command::new("mknod");
+    harness::command::run(mknod.arg(&unplugged).args(["c", "1", "5"]))?;
     let edits = json!({
         "env": ["DEVICE=one", "PATH=/opt:/bin"],
         "deviceNodes": [
             {"path": "/dev/vendor/zero", "hostPath": "/dev/zero", "permissions": "r"},
             {"path": "/dev/vendor/log", "hostPath": "/dev/kmsg", "permissions": "r"},
+            {"path": "/dev/vendor/unplugged", "hostPath": unplugged, "permissions": "r"},
             {"path": "/dev/vendor0", "type": "c", "major": 1, "minor": 7, "fileMode": 0o640, "uid": 7, "gid": 8},
         ],
         "mounts": [{"hostPath": library, "containerPath": "/usr/lib/vendor", "options": ["rbind", "ro", "nosuid"]}],
@@ -82,8 +86,10 @@ async fn a_container_gets_what_its_devices_bring_along() -> Result<()> {
     for (line, text) in lines {
         assert_eq!(node.exec(&id, line).await?, text, "{line}");
     }
-    // Vendors rewrite their files, and agents are replaced; the container stays what it is.
+    // Vendors rewrite their files, devices are unplugged, and agents are replaced; the container
+    // stays what it is.
     std::fs::remove_dir_all(node.agent.directory().join("cdi"))?;
+    std::fs::remove_file(unplugged)?;
     node.restart().await?;
     assert_eq!(
         node.exec(&id, "echo $DEVICE; id -G | grep -c 4242").await?,

@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use agent_cgroup::DeviceRules;
+use agent_oci::DevicePlan;
 use agent_seccomp::{Bpf, Capabilities, Profile};
 use agent_shim_client::{
     CgroupDirectories, ContainerPid, ContainerStdio, CreateContainer, ImageMount, Log,
@@ -236,8 +237,17 @@ pub(super) fn build(
     sandbox: &SandboxRecord,
     record: &ContainerRecord,
 ) -> Result<agent_oci::Built, SpecError> {
+    build_with(services, sandbox, record, devices::find(record)?)
+}
+
+fn build_with(
+    services: &Services,
+    sandbox: &SandboxRecord,
+    record: &ContainerRecord,
+    devices: Vec<DevicePlan>,
+) -> Result<agent_oci::Built, SpecError> {
     let found = Found {
-        devices: devices::find(record)?,
+        devices,
         last_capability: services.last_capability,
         masked_paths: services.masked_paths.clone(),
     };
@@ -251,7 +261,8 @@ pub(crate) fn template(
     sandbox: &SandboxRecord,
     record: &ContainerRecord,
 ) -> Result<Template, SpecError> {
-    let built = build(services, sandbox, record)?;
+    // A process needs none of the container's devices, and the host's may be gone by now.
+    let built = build_with(services, sandbox, record, Vec::new())?;
     Ok(Template::new(&built, record))
 }
 
