@@ -49,7 +49,7 @@ pub use host::rules::RulesError;
 pub use host::sysctl::SysctlError;
 pub use host::{HostChanges, Ledger, LedgerError, SysctlChange};
 pub use ipam::Exhausted;
-pub use netlink::{Counters, InterfaceStats, KernelError, Refused};
+pub use netlink::{Counters, InterfaceStats, KernelError, MOST_INTERFACES, Refused};
 pub use network::{Network, Recovery, Status};
 pub use pools::Source;
 pub use port::{PortMapping, Protocol};

@@ -146,7 +146,7 @@ async fn resume(node: &Node, known: Known, shim: Shim, ready: Ready, events: Eve
         attachment: state.attachment,
         cni: state.cni,
         cgroup,
-        counters: std::sync::OnceLock::new(),
+        counters: std::sync::Mutex::default(),
     };
     let mut containers = Vec::new();
     for container in known.containers {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex};
 
 use agent_cgroup::{CgroupPath, CgroupTree, Hold, MadeLevel, PodCgroup};
 use agent_network::{Attachment, Counters};
@@ -51,8 +51,8 @@ pub struct Live {
     pub cni: Option<Box<agent_cni::Attachment>>,
     /// Its cgroup.
     pub cgroup: PodCgroup,
-    /// Reads what its network carries; opened for the first reader.
-    pub(crate) counters: OnceLock<Option<Counters>>,
+    /// Reads what its network carries, for one reader at a time; opened when there is one.
+    pub(crate) counters: Mutex<Option<Counters>>,
 }
 
 /// What else bringing a sandbox up needs.
@@ -242,7 +242,7 @@ async fn make(
         attachment: owned.attachment.clone(),
         cni: owned.cni.clone(),
         cgroup,
-        counters: OnceLock::new(),
+        counters: Mutex::default(),
     };
     Ok((live, events))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use agent_types::ContainerId;
 
 use super::layers;
-use super::read::{is_running, sample_container, sample_sandbox};
+use super::read::{close, is_running, sample_container, sample_sandbox};
 use crate::node::Node;
 use crate::sandbox::actor::SandboxHandle;
 use crate::sandbox::view::SandboxView;
@@ -29,6 +29,9 @@ async fn samples(node: &Node) {
             }
         }
         sampler.rest();
+        for sandbox in everything(node) {
+            close(&sandbox);
+        }
     }
 }
 

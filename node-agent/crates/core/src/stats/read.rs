@@ -1,7 +1,7 @@
 //! Answering a reader: from what was sampled, or by asking the kernel.
 
 use std::os::fd::AsFd as _;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use agent_cgroup::CgroupError;
 use agent_network::Counters;
@@ -9,6 +9,7 @@ use agent_network::Counters;
 use super::layers;
 use super::sampler::Target;
 use super::{ContainerStats, Sample, SandboxStats, Traffic};
+use crate::sandbox::create::Live;
 use crate::sandbox::view::{ContainerView, SandboxView};
 use crate::services::Services;
 use crate::time::Timestamp;
@@ -49,16 +50,39 @@ pub(super) fn sample_sandbox(
     Ok(Some((sample, traffic)))
 }
 
-/// Reads what a sandbox's own network has carried, through a socket that lives as long as the
-/// sandbox does: one that outlived it would keep its network alive.
+/// Reads what a sandbox's own network has carried, through a socket that lives no longer than the
+/// sandbox does: one that outlived it would keep its network alive. One reader at a time: a second
+/// one's request on the same socket is refused, and either may get the refusal.
 fn traffic(sandbox: &SandboxView) -> Option<Traffic> {
     let live = sandbox.live.as_ref()?;
     let netns = live.netns.as_ref()?;
-    let open = || Counters::open(netns.as_fd()).ok();
-    let counters = live.counters.get_or_init(open).as_ref()?;
+    let mut held = counters(live);
+    let opened = held
+        .take()
+        .map_or_else(|| Counters::open(netns.as_fd()), Ok);
     let at = Timestamp::now();
-    let interfaces = counters.read().ok()?;
-    Some(Traffic { interfaces, at })
+    match opened.and_then(Counters::read) {
+        Ok((interfaces, again)) => {
+            *held = again;
+            Some(Traffic { interfaces, at })
+        }
+        Err(error) => {
+            tracing::debug!(sandbox_id = %sandbox.record.id, error = %error, "network counters not read");
+            None
+        }
+    }
+}
+
+/// Closes the socket that a sandbox's network is read through, until there is a reader.
+pub(super) fn close(sandbox: &SandboxView) {
+    if let Some(live) = &sandbox.live {
+        *counters(live) = None;
+    }
+}
+
+// A panic elsewhere leaves it whole: a socket, or none.
+fn counters(live: &Live) -> MutexGuard<'_, Option<Counters>> {
+    live.counters.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns what is known of a container without asking the kernel; `None` when it must be asked.

@@ -6,7 +6,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
-use super::socket::{Reader, messages};
+use super::socket::{Reader, TYPE_DONE, TYPE_ERROR, messages};
 
 /// `RTM_GETLINK`, asking for all of them.
 const GET_LINK: u16 = 18;
@@ -20,6 +20,8 @@ const NAME: u16 = 3;
 const STATS64: u16 = 23;
 /// Largest piece that the kernel answers a dump with unless it sees larger buffers.
 const BUFFER: usize = 16 * 1024;
+/// Interfaces that are told of: a sandbox that may make some could make any number.
+pub const MOST_INTERFACES: usize = 64;
 
 /// Counters of an interface, as its own namespace sees them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -57,29 +59,58 @@ impl Counters {
         agent_sys::netns::route_socket_in(netns).map(Self)
     }
 
-    /// Returns the counters of every interface but the loopback; blocks for some microseconds.
+    /// Returns the counters of every interface but the loopback, of the first [`MOST_INTERFACES`] where there
+    /// are more; and itself for the next reading, unless a part of this answer is still to be read,
+    /// which the next reader would take for its own. Blocks for some microseconds.
     ///
     /// # Errors
-    /// When the kernel does not answer.
-    pub fn read(&self) -> io::Result<Vec<InterfaceStats>> {
+    /// When the kernel refuses, or does not answer.
+    pub fn read(self) -> io::Result<(Vec<InterfaceStats>, Option<Self>)> {
         rustix::net::send(&self.0, &request(), SendFlags::empty())?;
         let mut found = Vec::new();
         let mut buffer = [0_u8; BUFFER];
-        loop {
+        while found.len() < MOST_INTERFACES {
             let length = match rustix::net::recv(&self.0, &mut buffer[..], RecvFlags::DONTWAIT) {
                 Ok((length, _)) => length,
                 Err(Errno::INTR) => continue,
                 Err(errno) => return Err(errno.into()),
             };
-            for (kind, payload) in messages(buffer.get(..length).unwrap_or_default()) {
-                match kind {
-                    NEW_LINK => found.extend(interface(payload)),
-                    // The end of the dump, or a refusal: no more will come either way.
-                    _ => return Ok(found),
-                }
+            let datagram = buffer.get(..length).unwrap_or_default();
+            if let Answer::Whole = take(datagram, &mut found)? {
+                found.truncate(MOST_INTERFACES);
+                return Ok((found, Some(self)));
             }
         }
+        found.truncate(MOST_INTERFACES);
+        Ok((found, None))
     }
+}
+
+/// How much of an answer has been read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Begun,
+    Whole,
+}
+
+/// Takes the links out of one piece of an answer.
+fn take(datagram: &[u8], found: &mut Vec<InterfaceStats>) -> Result<Answer, Errno> {
+    for (kind, payload) in messages(datagram) {
+        match kind {
+            NEW_LINK => found.extend(interface(payload)),
+            TYPE_ERROR | TYPE_DONE => {
+                let code = payload
+                    .first_chunk()
+                    .map_or(0, |code| i32::from_ne_bytes(*code));
+                return match code {
+                    0.. => Ok(Answer::Whole),
+                    refused => Err(Errno::from_raw_os_error(refused.saturating_neg())),
+                };
+            }
+            _ => {}
+        }
+    }
+    Ok(Answer::Begun)
 }
 
 fn request() -> [u8; 32] {
@@ -152,10 +183,37 @@ mod tests {
         assert_eq!(interface(&payload), None);
     }
 
+    fn message(kind: u16, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(16 + payload.len()).unwrap();
+        let mut bytes = length.to_ne_bytes().to_vec();
+        bytes.extend(kind.to_ne_bytes());
+        bytes.resize(16, 0);
+        bytes.extend(payload);
+        bytes
+    }
+
+    #[test]
+    fn a_refusal_is_no_sandbox_without_interfaces() {
+        let mut found = Vec::new();
+        let mut link = vec![0; FIXED];
+        link.extend(attribute(NAME, b"eth0\0"));
+        let mut piece = message(NEW_LINK, &link);
+        assert_eq!(take(&piece, &mut found), Ok(Answer::Begun));
+        let busy = Errno::BUSY.raw_os_error();
+        for kind in [TYPE_ERROR, TYPE_DONE] {
+            let refusal = message(kind, &(-busy).to_ne_bytes());
+            assert_eq!(take(&refusal, &mut found), Err(Errno::BUSY));
+        }
+        piece.extend(message(TYPE_DONE, &[0; 4]));
+        assert_eq!(take(&piece, &mut found), Ok(Answer::Whole));
+        assert_eq!(found.len(), 2);
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let _ = interface(&bytes);
+            let _ = take(&bytes, &mut Vec::new());
         }
     }
 }

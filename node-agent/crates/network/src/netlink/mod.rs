@@ -9,7 +9,7 @@ mod name;
 mod socket;
 pub(crate) mod watch;
 
-pub use counters::{Counters, InterfaceStats};
+pub use counters::{Counters, InterfaceStats, MOST_INTERFACES};
 pub(crate) use name::{interface_name, interface_prefix};
 pub(crate) use socket::{Batch, Socket};
 pub use socket::{KernelError, Refused};

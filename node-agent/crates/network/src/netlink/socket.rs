@@ -12,8 +12,8 @@ use rustix::net::{
 };
 
 const HEADER: usize = 16;
-const TYPE_ERROR: u16 = 2;
-const TYPE_DONE: u16 = 3;
+pub(super) const TYPE_ERROR: u16 = 2;
+pub(super) const TYPE_DONE: u16 = 3;
 const FLAG_CAPPED: u16 = 0x100;
 const FLAG_ATTRIBUTES: u16 = 0x200;
 const ATTRIBUTE_MESSAGE: u16 = 1;
