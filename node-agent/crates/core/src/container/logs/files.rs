@@ -41,9 +41,15 @@ fn old(path: &Path, number: u32) -> PathBuf {
 /// Opens what is there, the newest first. A rotation meanwhile shows a file twice.
 fn scan(path: &Path) -> io::Result<Vec<Found>> {
     let mut found: Vec<Found> = open(path)?.into_iter().collect();
+    let mut free = false;
     for number in 1.. {
         match open(&old(path, number))? {
-            Some(file) => found.push(file),
+            Some(file) => {
+                free = false;
+                found.push(file);
+            }
+            // A rotation that is under way leaves one number free for a moment.
+            None if !free => free = true,
             None => break,
         }
     }
@@ -128,6 +134,25 @@ mod tests {
         let all = all(&path).unwrap();
         let all: Vec<_> = all.into_iter().map(text).collect();
         assert_eq!(all, ["1", "2", "3", "4"]);
+    }
+
+    #[test]
+    fn a_rotation_under_way_hides_no_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        std::fs::write(&path, "1").unwrap();
+        let first = File::open(&path).unwrap();
+        for new in ["2", "3", "4"] {
+            rotate(&path, 5, new);
+        }
+        // The oldest have made room, the newest has not moved yet.
+        for number in [3, 2] {
+            std::fs::rename(old(&path, number), old(&path, number + 1)).unwrap();
+        }
+        let all: Vec<_> = all(&path).unwrap().into_iter().map(text).collect();
+        assert_eq!(all, ["1", "2", "3", "4"]);
+        let second = next(&path, Some(&first)).unwrap().unwrap();
+        assert_eq!(text(second), "2");
     }
 
     #[test]

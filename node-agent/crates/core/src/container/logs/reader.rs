@@ -91,7 +91,7 @@ async fn follow(
                 return Ok(());
             }
         }
-        if let Some(next) = file.rotated(path)? {
+        if let Some(next) = file.rotated(path).await? {
             // Whoever writes has let go of it by now; what came since the last look is in it.
             while file.fill().await? {
                 if filter.pass(file, lines).await.is_err() {
@@ -147,8 +147,15 @@ impl Source {
     }
 
     /// Returns the file that comes after the one being read, where there is one by now.
-    fn rotated(&self, path: &Path) -> std::io::Result<Option<File>> {
-        files::next(path, self.file.as_ref())
+    async fn rotated(&mut self, path: &Path) -> std::io::Result<Option<File>> {
+        let (file, path) = (self.file.take(), path.to_owned());
+        let work = move || {
+            let next = files::next(&path, file.as_ref());
+            (file, next)
+        };
+        let (file, next) = blocking(work).await.map_err(std::io::Error::other)?;
+        self.file = file;
+        next
     }
 
     /// Takes the whole lines out.
