@@ -1,4 +1,5 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use clap::Args;
 use proto::agent::InspectContainerRequest;
@@ -11,6 +12,9 @@ use crate::error::{CommandError, ExitStatus};
 use crate::output::Output;
 use crate::parse::port::{Forwarded, forward};
 use crate::session;
+
+/// How long nobody is let in after one could not be.
+const REST: Duration = Duration::from_millis(100);
 
 /// Failures of connections that wait to be shown.
 const QUEUE: usize = 16;
@@ -86,11 +90,13 @@ async fn serve(
                     let _ = tell.send(failure).await;
                 }
             }
-            taken = listener.accept() => {
-                if let Ok((socket, _)) = taken {
+            taken = listener.accept() => match taken {
+                Ok((socket, _)) => {
                     let (client, container) = (client.clone(), container.clone());
                     connections.spawn(session::forward(client, container, port, socket));
                 }
+                // Most often no descriptor is left, until one of the connections ends.
+                Err(_) => tokio::time::sleep(REST).await,
             }
         }
     }
