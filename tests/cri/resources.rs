@@ -107,6 +107,45 @@ async fn limits_are_set_and_updated() -> Result<()> {
 }
 
 #[tokio::test]
+async fn updates_at_the_same_time_lose_nothing_of_each_other() -> Result<()> {
+    let mut node = Node::start().await?;
+    let sandbox = node.sandbox("pod").await?;
+    let id = node.run(&sandbox, "main", &["/bin/pause"]).await?;
+    let runtime = node.cri.runtime.clone();
+    let update = |resources: LinuxContainerResources| {
+        let mut runtime = runtime.clone();
+        let request = UpdateContainerResourcesRequest {
+            container_id: id.clone(),
+            linux: Some(resources),
+            ..Default::default()
+        };
+        async move { runtime.update_container_resources(request).await }
+    };
+    let mut last = (0, 0);
+    for round in 1..=20 {
+        last = (round, 1_000 + round);
+        let scored = update(LinuxContainerResources {
+            oom_score_adj: last.0,
+            ..Default::default()
+        });
+        let shared = update(LinuxContainerResources {
+            cpu_shares: last.1,
+            ..Default::default()
+        });
+        let (scored, shared) = tokio::join!(scored, shared);
+        scored.and(shared)?;
+    }
+    // Of a container that has ended the record tells, and the next agent's is the one on disk.
+    node.cri.stop_container(&id, 0).await?;
+    node.restart().await?;
+    let status = node.cri.container_status(&id).await?;
+    let seen = status.resources.and_then(|all| all.linux);
+    let seen = seen.context("no resources")?;
+    assert_eq!((seen.oom_score_adj, seen.cpu_shares), last);
+    node.finish().await
+}
+
+#[tokio::test]
 async fn who_takes_too_much_memory_is_oom_killed() -> Result<()> {
     let node = Node::start().await?;
     let sandbox = node.sandbox("pod").await?;

@@ -97,6 +97,21 @@ impl Store {
         self.writer(durability).apply(change).await
     }
 
+    /// Queues a record for writing at once, after all that was queued before it, and returns what
+    /// waits for it: for callers whose order counts, and who may not wait.
+    ///
+    /// # Errors
+    /// When the record has no JSON form; the future's are those of [`Store::save`].
+    pub fn save_in_turn<T: Record>(
+        &self,
+        durability: Durability,
+        key: &str,
+        value: &T,
+    ) -> Result<impl Future<Output = Result<(), SaveError>> + Send + use<T>, SaveError> {
+        let change = Self::change(key, Some(value))?;
+        Ok(self.writer(durability).apply(change))
+    }
+
     /// Queues a record for writing, after all that was queued before it, and does not wait.
     ///
     /// For state that can be found out again; a write that fails is only logged.

@@ -72,11 +72,15 @@ impl Writer {
         }
     }
 
-    pub(crate) async fn apply(&self, change: Change) -> Result<(), SaveError> {
+    /// Queues a change at once, and returns what waits for it.
+    pub(crate) fn apply(
+        &self,
+        change: Change,
+    ) -> impl Future<Output = Result<(), SaveError>> + Send + use<> {
         let (waiter, done) = oneshot::channel();
         let (table, key) = (change.table, change.key.clone());
         self.enqueue(change, Waiter::Task(waiter));
-        explain(done.await.ok(), table, key)
+        async move { explain(done.await.ok(), table, key) }
     }
 
     pub(crate) fn apply_later(&self, change: Change) {

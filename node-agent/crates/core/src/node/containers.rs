@@ -22,9 +22,7 @@ use crate::exec::sync::ExecOutput;
 use crate::exec::{ExecError, ExecSpec, Target, sync};
 use crate::sandbox::actor::message::{Command, Message};
 use crate::sandbox::actor::{Removal, SandboxHandle};
-use crate::sandbox::create::durability;
 use crate::sandbox::view::{ContainerView, SandboxView};
-use crate::services::Interrupted;
 
 /// A container and the sandbox it is in, as they were at some moment.
 #[derive(Debug, Clone)]
@@ -395,40 +393,23 @@ impl Node {
         owner: Owner,
         id: &str,
         change: Change,
-    ) -> Result<(), UpdateError> {
+    ) -> Result<(), Arc<UpdateError>> {
         let (container, handle) = self
             .stoppable(owner, id)
             .map_err(|source| UpdateError::Find { source })?;
         let view = handle.view();
-        let Some(seen) = view.container(&container) else {
-            return Err(UpdateError::Find {
-                source: StopError::NotFound { id: id.to_owned() },
-            });
+        let gone = || UpdateError::Find {
+            source: StopError::NotFound { id: id.to_owned() },
         };
-        let record = Arc::clone(&seen.record);
-        crate::container::update::apply(&self.services, &record, &seen.state, change.clone())
+        let seen = view.container(&container).ok_or_else(gone)?;
+        crate::container::update::apply(&self.services, &seen.record, &seen.state, change.clone())
             .await?;
-        let mut changed = record.as_ref().clone();
-        change.merge_into(&mut changed.spec);
-        let owner = handle.record.spec.owner;
-        self.services
-            .store
-            .save(durability(owner), container.as_str(), &changed)
-            .await
-            .map_err(|source| UpdateError::Save {
-                id: container.clone(),
-                source,
-            })?;
-        let command = Command::SetLimits {
+        let changed = ask(&handle, |reply| Command::Change {
             id: container,
-            limits: Box::new(changed.spec.limits),
-            oom_score_adj: changed.spec.oom_score_adj,
-        };
-        handle
-            .commands
-            .send(Message::Command(command))
-            .await
-            .map_err(|_| UpdateError::Interrupted(Interrupted))
+            change: Box::new(change),
+            reply,
+        });
+        changed.await.unwrap_or_else(|| Err(Arc::new(gone())))
     }
 }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agent_cgroup::Limits;
 use agent_shim_client::{Attach, Attachment, ExitReport, RequestError, SignalTarget};
 use agent_types::{ContainerId, Owner};
 use tokio::sync::oneshot;
@@ -12,8 +11,9 @@ use super::Actor;
 use super::message::{Done, Message, Removal, Reply};
 use super::slot::{Adopted, Busy, Slot, Stopping, answer};
 use crate::container::state::{ContainerEvent, ContainerState, Exit, ExitReason};
-use crate::container::{AttachError, RemoveError, StopError, remove};
+use crate::container::{AttachError, Change, RemoveError, StopError, UpdateError, remove};
 use crate::event::{Action, Subject};
+use crate::sandbox::create::durability;
 use crate::sandbox::error::EndError;
 use crate::sandbox::state::SandboxPhase;
 use crate::time::Timestamp;
@@ -336,13 +336,38 @@ impl Actor {
         }
     }
 
-    pub(super) fn set_limits(&mut self, id: &ContainerId, limits: Limits, score: Option<i32>) {
-        if let Some(slot) = self.slots.get_mut(id) {
-            let mut record = slot.record.as_ref().clone();
-            record.spec.limits = limits;
-            record.spec.oom_score_adj = score;
-            slot.record = Arc::new(record);
-        }
+    /// Merges a change into the record as it is by now, and has it saved; one that is being
+    /// removed is not written again.
+    pub(super) fn change(
+        &mut self,
+        id: &ContainerId,
+        change: Change,
+        reply: Reply<(), UpdateError>,
+    ) {
+        let slot = self.slots.get_mut(id);
+        let Some(slot) = slot.filter(|slot| slot.busy != Some(Busy::Cleaning)) else {
+            let id = id.to_string();
+            let source = StopError::NotFound { id };
+            drop(reply.send(Err(Arc::new(UpdateError::Find { source }))));
+            return;
+        };
+        let mut record = slot.record.as_ref().clone();
+        change.merge_into(&mut record.spec);
+        let store = &self.services.store;
+        let durability = durability(self.record.spec.owner);
+        let saving = store.save_in_turn(durability, id.as_str(), &record);
+        slot.record = Arc::new(record);
+        self.publish();
+        let id = id.clone();
+        tokio::spawn(async move {
+            let saved = match saving {
+                Ok(saving) => saving.await,
+                Err(error) => Err(error),
+            };
+            let saved = saved.map_err(|source| Arc::new(UpdateError::Save { id, source }));
+            // A caller that went away does not need the answer.
+            drop(reply.send(saved));
+        });
     }
 }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use agent_cgroup::Limits;
 use agent_shim_client::{Attach, Attachment, Events, ExitReport};
 use agent_types::ContainerId;
 use tokio::sync::oneshot;
@@ -11,7 +10,9 @@ use tokio::sync::oneshot;
 use crate::container::create::Made;
 use crate::container::spec::ContainerSpec;
 use crate::container::state::Exit;
-use crate::container::{AttachError, CreateError, RemoveError, StartError, StopError};
+use crate::container::{
+    AttachError, Change, CreateError, RemoveError, StartError, StopError, UpdateError,
+};
 use crate::sandbox::create::Live;
 use crate::sandbox::error::{EndError, RunError, TeardownError};
 use crate::sandbox::stop::{Failed, Incomplete};
@@ -72,11 +73,11 @@ pub(crate) enum Command {
         streams: Attach,
         reply: Reply<Attachment, AttachError>,
     },
-    /// The limits now in force, for the record.
-    SetLimits {
+    /// Keep in the record what was changed.
+    Change {
         id: ContainerId,
-        limits: Box<Limits>,
-        oom_score_adj: Option<i32>,
+        change: Box<Change>,
+        reply: Reply<(), UpdateError>,
     },
 }
 

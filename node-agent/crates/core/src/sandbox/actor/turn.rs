@@ -80,11 +80,7 @@ impl Actor {
             }
             Command::WaitContainer { id, reply } => self.wait_container(&id, reply),
             Command::Attach { id, streams, reply } => self.attach(&id, streams, reply),
-            Command::SetLimits {
-                id,
-                limits,
-                oom_score_adj,
-            } => self.set_limits(&id, *limits, oom_score_adj),
+            Command::Change { id, change, reply } => self.change(&id, *change, reply),
         }
     }
 
