@@ -10,9 +10,12 @@ use prost_types::FileDescriptorSet;
 use tonic::Code;
 use tonic::codegen::http::Response;
 
+/// Name of the code of a success.
+const OK: &str = "OK";
+
 /// Names of the codes, by their numbers.
 const CODES: [&str; 17] = [
-    "OK",
+    OK,
     "CANCELLED",
     "UNKNOWN",
     "INVALID_ARGUMENT",
@@ -40,23 +43,24 @@ type Durations = Family<[(&'static str, String); 1], Histogram, fn() -> Histogra
 /// A method, with everything counted of it.
 #[derive(Debug)]
 struct Method {
+    name: String,
     duration: Histogram,
-    counts: [Counter; CODES.len()],
+    answered: Counter,
 }
 
 impl Method {
     fn new(name: &str, counts: &Counts, durations: &Durations) -> Self {
-        let count = |code: &str| {
-            let labels = [("method", name.to_owned()), ("code", code.to_owned())];
-            counts.get_or_create(&labels).clone()
-        };
+        let duration = durations.get_or_create(&[("method", name.to_owned())]);
         Self {
-            duration: durations
-                .get_or_create(&[("method", name.to_owned())])
-                .clone(),
-            counts: CODES.map(count),
+            name: name.to_owned(),
+            duration: duration.clone(),
+            answered: counts.get_or_create(&labels(name, OK)).clone(),
         }
     }
+}
+
+fn labels(method: &str, code: &str) -> [(&'static str, String); 2] {
+    [("method", method.to_owned()), ("code", code.to_owned())]
 }
 
 /// Counts the calls of each method.
@@ -65,6 +69,8 @@ pub struct Calls {
     /// By the path of the request.
     methods: HashMap<String, Method>,
     other: Method,
+    /// The counters of refusals are made when there are any: most methods know few of the codes.
+    counts: Counts,
     open: agent_telemetry::metrics::Gauge,
 }
 
@@ -91,6 +97,7 @@ impl Calls {
         let calls = Self {
             methods: paths().into_iter().map(method).collect(),
             other: Method::new(OTHER, &counts, &durations),
+            counts: counts.clone(),
             open: open.clone(),
         };
         registry.register(
@@ -98,7 +105,7 @@ impl Calls {
             "Calls that were answered, by method and code",
             counts,
         );
-        let help = "Time until the answer, or the first message of a stream, by method";
+        let help = "Time until the answer, or until a stream begins, by method";
         registry.register("node_agent_rpc_duration_seconds", help, durations);
         let help = "Calls that are being answered, streams until they end left out";
         registry.register("node_agent_rpc_open_requests", help, open);
@@ -125,9 +132,14 @@ impl Call {
         // What fails at once has its code in the headers; a stream that fails later was answered.
         let code = tonic::Status::from_header_map(response.headers());
         let code = code.map_or(Code::Ok, |status| status.code());
-        let index = usize::try_from(i32::from(code)).unwrap_or(2);
-        if let Some(count) = method.counts.get(index) {
-            count.inc();
+        if code == Code::Ok {
+            method.answered.inc();
+            return;
+        }
+        let index = usize::try_from(i32::from(code)).ok();
+        if let Some(name) = index.and_then(|index| CODES.get(index)) {
+            let counts = &self.calls.counts;
+            counts.get_or_create(&labels(&method.name, name)).inc();
         }
     }
 }
@@ -186,6 +198,11 @@ mod tests {
         ] {
             assert!(text.contains(&line), "{line} is not in {text}");
         }
+        // What never happened is not listed.
+        let refused = text
+            .lines()
+            .filter(|line| line.contains("code=\"NOT_FOUND\""));
+        assert_eq!(refused.count(), 2);
     }
 
     #[test]
