@@ -3,7 +3,10 @@
 use anyhow::Result;
 use harness::cri::channel;
 use harness::node::Node;
-use proto::cri::{CgroupDriver, CheckpointContainerRequest, RuntimeConfigRequest, StatusRequest};
+use proto::cri::{
+    CgroupDriver, CheckpointContainerRequest, CheckpointPodRequest, RestorePodRequest,
+    RuntimeConfigRequest, StatusRequest,
+};
 use tonic::Code;
 use tonic_reflection::pb::v1::ServerReflectionRequest;
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
@@ -68,12 +71,14 @@ async fn version_status_and_runtime_config_are_answered() -> Result<()> {
 async fn what_is_not_there_yet_is_unimplemented() -> Result<()> {
     let node = Node::start().await?;
     let mut runtime = node.cri.runtime.clone();
-    let codes = [runtime
-        .checkpoint_container(CheckpointContainerRequest::default())
-        .await
-        .err()
-        .map(|status| status.code())];
-    assert_eq!(codes, [Some(Code::Unimplemented); 1]);
+    let container = runtime.checkpoint_container(CheckpointContainerRequest::default());
+    let container = container.await.map(drop);
+    let pod = runtime.checkpoint_pod(CheckpointPodRequest::default());
+    let pod = pod.await.map(drop);
+    let restored = runtime.restore_pod(RestorePodRequest::default());
+    let restored = restored.await.map(drop);
+    let codes = [container, pod, restored].map(|answer| answer.map_err(|status| status.code()));
+    assert_eq!(codes, [Err(Code::Unimplemented); 3]);
     node.finish().await
 }
 
