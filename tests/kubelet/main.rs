@@ -60,6 +60,15 @@ async fn a_node_does_for_a_kubelet_what_it_asks() -> Result<()> {
     let before = Sample::take(&node.agent).await?;
     change(&node, &machine, &wanted, &mut count, begun + duration / 2).await?;
     let after = Sample::take(&node.agent).await?;
+    let (probes, seconds) = (
+        machine.tally.answered("ExecSync"),
+        begun.elapsed().as_secs(),
+    );
+    println!("{probes} probes in {seconds} seconds");
+    ensure!(
+        u64::try_from(probes)? > u64::from(PROBES / 8) * (duration / 2).as_secs(),
+        "{probes} probes in {seconds} seconds"
+    );
     println!("before: {before}\nafter:  {after}");
     let first = identities(&machine).await?;
     ensure!(first.len() == scenario::SERVING, "{first:?}");
@@ -92,6 +101,10 @@ async fn a_node_does_for_a_kubelet_what_it_asks() -> Result<()> {
 
     kubelet.shut_down().await;
     scenario::check(&machine.tally, &machine.volumes)?;
+    ensure!(
+        !lock(&machine.numbers).is_empty(),
+        "no numbered line of any log was read"
+    );
     kubelet.clear().await;
     println!(
         "{count} pods came and went, {kills} kills\n{}",
@@ -105,6 +118,10 @@ async fn a_node_does_for_a_kubelet_what_it_asks() -> Result<()> {
         "RemoveContainer",
         "RemovePodSandbox",
         "RemoveImage",
+        "GetContainerEvents",
+        "UpdateRuntimeConfig",
+        "ListPodSandboxStats",
+        "Status",
     ] {
         ensure!(
             machine.tally.answered(call) > 0,

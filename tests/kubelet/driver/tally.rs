@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use proto::cri::ContainerStatus;
-use tonic::{Code, Status};
+use tonic::Status;
 
 use super::config;
 
@@ -27,8 +27,6 @@ struct Calls {
     times: Vec<Duration>,
     /// Failed while the agent was away.
     excused: usize,
-    /// Answered that there is nothing of the kind.
-    unimplemented: usize,
 }
 
 /// Ends by pod and container, then by attempt.
@@ -89,7 +87,6 @@ impl Tally {
                 calls.times.extend(took);
                 return Some(answer);
             }
-            Err(status) if status.code() == Code::Unimplemented => calls.unimplemented += 1,
             Err(status) if took.is_some() => {
                 let what = format!("{name}: {:?}: {}", status.code(), status.message());
                 state.unexpected.push(what);
@@ -152,13 +149,12 @@ impl Tally {
                 calls.times.get(index).copied().unwrap_or_default()
             };
             text.push_str(&format!(
-                "{name:24} {:7} p50 {:>9.1?} p99 {:>9.1?} max {:>9.1?} excused {} unimplemented {}\n",
+                "{name:24} {:7} p50 {:>9.1?} p99 {:>9.1?} max {:>9.1?} excused {}\n",
                 calls.times.len(),
                 at(50),
                 at(99),
                 at(100),
                 calls.excused,
-                calls.unimplemented,
             ));
         }
         text
