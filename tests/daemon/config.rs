@@ -12,7 +12,7 @@ fn node_agent(arguments: &[&str]) -> Result<Output> {
 }
 
 /// Has a configuration checked and returns whether it holds, and what was said.
-fn checked(directory: &Path, text: &str) -> Result<(bool, String)> {
+pub(crate) fn checked(directory: &Path, text: &str) -> Result<(bool, String)> {
     let file = directory.join("config.toml");
     std::fs::write(&file, text)?;
     let path = file.display().to_string();

@@ -3,6 +3,8 @@
 use anyhow::{Context as _, Result, ensure};
 use saphyr::{LoadableYamlNode as _, Yaml};
 
+use crate::config::checked;
+
 const KUBELET: &str = include_str!("../../deploy/kubelet/config.yaml");
 const CRICTL: &str = include_str!("../../deploy/kubelet/crictl.yaml");
 const DEFAULTS: &str = include_str!("../../deploy/config.toml");
@@ -41,6 +43,14 @@ fn a_kubelet_starts_on_either_version_of_cgroups() -> Result<()> {
     assert_eq!(kubelet["failCgroupV1"].as_bool(), Some(false));
     // Asked of the agent; said twice, it could differ.
     assert!(kubelet.as_mapping_get("cgroupDriver").is_none());
+    Ok(())
+}
+
+#[test]
+fn its_configuration_holds_as_it_is() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let (holds, said) = checked(directory.path(), OURS)?;
+    assert_eq!((holds, said.as_str()), (true, ""));
     Ok(())
 }
 

@@ -94,11 +94,10 @@ impl Guest {
                 format!("/usr/bin/{program}"),
             )?;
         }
-        let config = std::fs::read_to_string(format!("{SHARE}/deploy/config.toml"))?;
-        let config = config
-            .replace("driver = \"cgroupfs\"", "driver = \"systemd\"")
-            .replace("parent = \"/node-agent\"", "parent = \"node-agent.slice\"");
-        ensure!(config.contains("\"systemd\"") && config.contains("node-agent.slice"));
+        // A kubelet's node has plugins, and this one has none.
+        let config = std::fs::read_to_string(format!("{SHARE}/deploy/kubelet/node-agent.toml"))?;
+        let config = config.replace("cri = \"cni\"", "cri = \"built-in\"");
+        ensure!(config.contains("built-in"));
         std::fs::create_dir_all("/etc/node-agent")?;
         std::fs::write("/etc/node-agent/config.toml", config)?;
         std::fs::copy(
