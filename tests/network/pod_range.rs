@@ -41,6 +41,30 @@ async fn in_range(node: &Node, sandbox: &Sandbox, starts: &[&str]) -> Result<Vec
     Ok(found)
 }
 
+fn ip(words: &str) -> Result<()> {
+    let mut command = std::process::Command::new("ip");
+    harness::command::run(command.args(words.split(' '))).map(drop)
+}
+
+/// A bridge of the host's that is not the agent's, until it is dropped.
+struct Bridge(String);
+
+impl Bridge {
+    fn new(name: String) -> Result<Self> {
+        ip(&format!("link add {name} type bridge"))?;
+        Ok(Self(name))
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        let removed = ip(&format!("link del {}", self.0));
+        if !std::thread::panicking() {
+            assert!(removed.is_ok(), "{removed:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn new_pods_are_in_it_and_the_others_keep_what_they_have() -> Result<()> {
     let mut node = Node::start().await?;
@@ -112,20 +136,16 @@ async fn what_cannot_be_a_range_is_refused_and_changes_nothing() -> Result<()> {
         assert_eq!(refused.code(), Code::InvalidArgument, "{cidr}: {refused}");
     }
     // A range that the host has elsewhere.
-    let link = format!("natestx{number}");
-    let ip = |words: &str| {
-        let done = std::process::Command::new("ip")
-            .args(words.split(' '))
-            .status();
-        done.is_ok_and(|status| status.success())
-    };
-    assert!(ip(&format!("link add {link} type bridge")));
-    assert!(ip(&format!("addr add 198.18.{number}.9/24 dev {link}")));
+    let elsewhere = Bridge::new(format!("natestx{number}"))?;
+    ip(&format!(
+        "addr add 198.18.{number}.9/24 dev {}",
+        elsewhere.0
+    ))?;
     let refused = set(&node, &format!("198.18.{number}.0/24")).await;
-    assert!(ip(&format!("link del {link}")));
     let refused = refused.err().context("a range in use was taken")?;
     assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
-    assert!(refused.message().contains(&link), "{refused}");
+    assert!(refused.message().contains(&elsewhere.0), "{refused}");
+    drop(elsewhere);
 
     let after = node.sandbox("after").await?;
     let found = addresses(&node, &after.id).await?;
