@@ -38,21 +38,31 @@ async fn sandbox(node: &Node, handler: &str) -> Result<Sandbox> {
     Ok(Sandbox { id, config })
 }
 
-/// Returns the handlers that Status tells.
-async fn told(node: &Node) -> Result<Vec<String>> {
+/// Returns the handlers that Status tells, and whether their mounts may be read-only all the way.
+async fn told(node: &Node) -> Result<Vec<(String, bool)>> {
     let request = StatusRequest { verbose: false };
     let status = node.cri.runtime.clone().status(request).await?.into_inner();
     Ok(status
         .runtime_handlers
         .into_iter()
-        .map(|handler| handler.name)
+        .map(|handler| {
+            let features = handler.features.unwrap_or_default();
+            (handler.name, features.recursive_read_only_mounts)
+        })
         .collect())
 }
 
 #[tokio::test]
 async fn handlers_are_told_and_unknown_ones_refused() -> Result<()> {
     let node = Node::start_with(options()).await?;
-    assert_eq!(told(&node).await?, ["", "crun", "gone", "runc"]);
+    let built_in = [
+        ("", true),
+        ("crun", false),
+        ("gone", false),
+        ("runc", false),
+    ];
+    let built_in = built_in.map(|(name, known)| (name.to_owned(), known));
+    assert_eq!(told(&node).await?, built_in);
     let refused = sandbox(&node, "kata")
         .await
         .err()

@@ -203,9 +203,14 @@ impl Services {
     /// Says whether sandboxes of a runtime handler can have user namespaces on this machine: not those of other runtimes.
     #[must_use]
     pub fn user_namespaces(&self, handler: &str) -> bool {
+        self.is_built_in(handler) && self.launcher.user_namespaces()
+    }
+
+    /// Says whether a runtime handler is there, and the runtime built in makes its containers.
+    #[must_use]
+    pub fn is_built_in(&self, handler: &str) -> bool {
         let handler = self.settings.handlers.get(handler);
-        let is_built_in = handler.is_some_and(|handler| handler.program.is_none());
-        is_built_in && self.launcher.user_namespaces()
+        handler.is_some_and(|handler| handler.program.is_none())
     }
 
     /// Returns the state directory.

@@ -39,7 +39,8 @@ impl Cri {
         let shown = |name: &str| cri::RuntimeHandler {
             name: name.to_owned(),
             features: Some(cri::RuntimeHandlerFeatures {
-                recursive_read_only_mounts: true,
+                // What another program makes of such mounts is not known.
+                recursive_read_only_mounts: services.is_built_in(name),
                 user_namespaces: services.user_namespaces(name),
             }),
         };
