@@ -108,8 +108,8 @@ impl CgroupTree {
                 path: path.clone(),
                 source,
             })?);
-        } else if self.version() == Version::V2 {
-            path = path.join(sandbox.as_str())?;
+        } else if let Some(own) = self.holder(&pod.path, sandbox) {
+            path = own;
         }
         if path != pod.path {
             let made = crate::pod::create(tree, &path, Inside::Processes)?;
@@ -122,6 +122,14 @@ impl CgroupTree {
             source,
         })?;
         Ok(OwnProcesses { directories, hold })
+    }
+
+    /// Returns the directory that [`CgroupTree::create_holder`] makes in a pod's cgroup; `None`
+    /// where it makes none, or has systemd make it.
+    #[must_use]
+    pub fn holder(&self, pod: &CgroupPath, sandbox: &SandboxId) -> Option<CgroupPath> {
+        let made = !self.is_systemd() && self.version() == Version::V2;
+        made.then(|| pod.join(sandbox.as_str()).ok())?
     }
 
     pub(crate) fn shims(&self) -> Result<CgroupPath, PathError> {

@@ -176,20 +176,20 @@ pub(crate) async fn bring_up(
 }
 
 /// Returns what the ledger says before the cgroup is made: one below the node's own parent is
-/// ours for certain, one that the caller named may be the caller's.
+/// ours for certain, one that the caller named may be the caller's; what is in that is ours.
 fn planned_cgroup(tree: &CgroupTree, record: &SandboxRecord, path: CgroupPath) -> PodCgroup {
-    let created = match &record.spec.cgroup_parent {
-        None => vec![MadeLevel {
-            path: path.clone(),
-            hierarchies: tree
-                .hierarchies()
-                .iter()
-                .map(|hierarchy| hierarchy.name().to_owned())
-                .collect(),
-        }],
-        Some(_) => Vec::new(),
+    let ours = match &record.spec.cgroup_parent {
+        None => Some(path.clone()),
+        Some(_) if record.spec.pid == NamespaceScope::Sandbox => tree.holder(&path, &record.id),
+        Some(_) => None,
     };
-    PodCgroup { path, created }
+    let hierarchies = tree.hierarchies().iter();
+    let hierarchies: Vec<_> = hierarchies.map(|one| one.name().to_owned()).collect();
+    let created = ours.map(|path| MadeLevel { path, hierarchies });
+    PodCgroup {
+        path,
+        created: created.into_iter().collect(),
+    }
 }
 
 async fn make(
@@ -260,18 +260,25 @@ async fn start_shim(
         // The first process of the shared namespace lives in the pod's cgroup.
         let cgroup = cgroup.await?;
         owned.cgroup = Some(cgroup.clone());
-        let (pid, cgroup, _held) = shared_pid(services, record, cgroup).await?;
-        owned.cgroup = Some(cgroup);
+        let (pid, _held) = shared_pid(services, record, owned, cgroup).await?;
         launch.pid = pid;
         services.launcher.launch(&launch).await
     } else {
         // The launcher is asked first: its part takes longer, and goes on without this thread.
         let (launched, cgroup) = tokio::join!(services.launcher.launch(&launch), cgroup);
-        if let Ok((shim, _)) = &launched {
-            owned.shim = Some(shim.clone());
+        match (cgroup, launched) {
+            (Ok(cgroup), launched) => {
+                owned.cgroup = Some(cgroup);
+                launched
+            }
+            (Err(error), launched) => {
+                if let Ok((shim, ready)) = launched {
+                    owned.shim = Some(shim);
+                    owned.shim_process = Some(Arc::new(ready.pidfd));
+                }
+                return Err(error);
+            }
         }
-        owned.cgroup = Some(cgroup?);
-        launched
     };
     let (shim, ready) = launched?;
     owned.shim = Some(shim.clone());
@@ -351,13 +358,14 @@ async fn cgroup_and_files(
     made.ok_or(StepError::Interrupted(Interrupted))
 }
 
-/// Returns what the process that holds a shared PID namespace is confined to, the pod's cgroup with
-/// what was made in it, and what keeps that until the process is there.
+/// Returns what the process that holds a shared PID namespace is confined to, and what keeps that
+/// until the process is there. What is made in the pod's cgroup is noted in `owned`.
 async fn shared_pid(
     services: &Services,
     record: &SandboxRecord,
+    owned: &mut Owned,
     mut pod: PodCgroup,
-) -> Result<(SandboxPid, PodCgroup, Option<Hold>), StepError> {
+) -> Result<(SandboxPid, Option<Hold>), StepError> {
     let tree = services.cgroups.clone();
     let version = tree.version().number();
     let profile = Profile::default_profile();
@@ -365,9 +373,12 @@ async fn shared_pid(
     let id = record.id.clone();
     let made = blocking(move || {
         let made = tree.create_holder(&mut pod, &id);
-        made.map(|made| (made, pod))
+        (made, pod)
     });
-    let (made, pod) = made.await??;
+    let (made, pod) = made.await?;
+    // It may have been made where it could not be opened.
+    owned.cgroup = Some(pod);
+    let made = made?;
     let pid = SandboxPid::Shared {
         cgroup: CgroupDirectories {
             version,
@@ -375,7 +386,7 @@ async fn shared_pid(
         },
         seccomp: seccomp.to_vec(),
     };
-    Ok((pid, pod, made.hold))
+    Ok((pid, made.hold))
 }
 
 fn launch_spec(

@@ -131,10 +131,10 @@ async fn end_shim(
     shim: Option<Shim>,
     process: Option<Arc<OwnedFd>>,
 ) -> Result<(), TeardownError> {
-    let (shim, process) = match shim {
-        Some(shim) => (shim, process),
+    let (shim, process) = match shim.zip(process) {
+        Some(known) => known,
         None => match Shim::connect(&services.paths().sandbox(&record.id)).await {
-            Ok((shim, ready)) => (shim, Some(Arc::new(ready.pidfd))),
+            Ok((shim, ready)) => (shim, Arc::new(ready.pidfd)),
             Err(ConnectError::Absent { .. }) => return Ok(()),
             Err(source) => {
                 return Err(TeardownError::Connect {
@@ -149,25 +149,23 @@ async fn end_shim(
         // It ended before it could answer, which is what was wanted.
         Ok(Err(RequestError::Gone)) => Ok(()),
         Ok(Err(source)) => {
-            kill(process.as_deref());
+            kill(&process);
             Err(TeardownError::Shim {
                 id: record.id.clone(),
                 source,
             })
         }
         Err(_) => {
-            kill(process.as_deref());
+            kill(&process);
             Ok(())
         }
     }
 }
 
 /// Kills a shim that does not end; its containers' cgroups are killed as they are removed.
-fn kill(process: Option<&OwnedFd>) {
-    if let Some(process) = process {
-        // It has ended already: what was wanted.
-        let _ = rustix::process::pidfd_send_signal(process, rustix::process::Signal::KILL);
-    }
+fn kill(process: &OwnedFd) {
+    // It has ended already: what was wanted.
+    let _ = rustix::process::pidfd_send_signal(process, rustix::process::Signal::KILL);
 }
 
 async fn remove_cgroups(
