@@ -4,7 +4,7 @@
 //! Does not: make or remove cgroups, or set limits.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use agent_runtime::CgroupAttach;
 use rustix::fs::{Dir, FileType, Mode, OFlags};
@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 
 use crate::error::RequestError;
+use crate::oom::Witness;
 
 /// Deepest nesting of cgroups below a container's that is followed.
 const DEPTH: u32 = 8;
@@ -19,11 +20,9 @@ const DEPTH: u32 = 8;
 /// How often the state of a freezer is looked at before its processes are killed in motion.
 const FREEZE_CHECKS: u32 = 20;
 
-/// Where v2 counts kills, those below included.
-const EVENTS: &str = "memory.events";
-
+/// Version of the cgroup interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Version {
+pub(crate) enum Version {
     /// Several hierarchies, memory first.
     V1 { freezer: Option<usize> },
     /// One.
@@ -37,16 +36,8 @@ pub(crate) struct Cgroup {
     directories: Vec<OwnedFd>,
     /// OOM kills counted before the container was.
     oom_kills_before: u64,
-    /// The same of the cgroup above, with all that is in it.
-    above: Option<Above>,
-}
-
-/// The cgroup above a container's. A scope of systemd's is taken away as soon as its last process
-/// has ended, and then this alone still tells of a kill.
-#[derive(Debug)]
-struct Above {
-    directory: OwnedFd,
-    oom_kills_before: u64,
+    /// Asked where the cgroup is gone.
+    witness: Option<Witness>,
 }
 
 impl Cgroup {
@@ -76,12 +67,13 @@ impl Cgroup {
             version,
             directories,
             oom_kills_before: 0,
-            above: None,
+            witness: None,
         };
         cgroup.oom_kills_before = cgroup.oom_kill_count().unwrap_or(0);
-        if version == Version::V2 {
-            cgroup.above = cgroup.directories.first().and_then(Above::of_scope);
-        }
+        cgroup.witness = cgroup
+            .directories
+            .first()
+            .and_then(|own| Witness::of_scope(version, own));
         Ok(cgroup)
     }
 
@@ -101,29 +93,26 @@ impl Cgroup {
     pub(crate) fn oom_killed(&self) -> bool {
         match self.oom_kill_count() {
             Some(count) => count > self.oom_kills_before,
-            None => self
-                .above
-                .as_ref()
-                .is_some_and(|above| above.count() > above.oom_kills_before),
+            None => self.witness.as_ref().is_some_and(Witness::struck),
         }
     }
 
-    /// Notes the kills of the cgroup above: another container's have been told.
-    pub(crate) fn forget_kills_above(&mut self) {
-        if let Some(above) = &mut self.above {
-            above.oom_kills_before = above.count();
+    /// Notes that another container was killed, with all that a witness has seen of it.
+    pub(crate) fn forget_kills_of_others(&mut self) {
+        if let Some(witness) = &mut self.witness {
+            witness.forget();
         }
+    }
+
+    /// Notes that its processes are killed by us: from here on a witness that has only heard of the
+    /// OOM killer proves nothing.
+    pub(crate) fn killed_by_us(&mut self) {
+        self.witness.take_if(|witness| !witness.counts_kills());
     }
 
     /// Returns the kills counted; `None` where the cgroup is gone.
     fn oom_kill_count(&self) -> Option<u64> {
-        let directory = self.directories.first()?;
-        let file = match self.version {
-            Version::V1 { .. } => "memory.oom_control",
-            Version::V2 => EVENTS,
-        };
-        let text = read(directory.as_fd(), file).ok()?;
-        Some(field(&text, "oom_kill").unwrap_or(0))
+        kills(self.version, self.directories.first()?.as_fd())
     }
 
     /// The directory that processes are listed in and ended through.
@@ -218,32 +207,19 @@ impl Cgroup {
     /// Lets go of the directories: the container is over.
     pub(crate) fn release(&mut self) {
         self.directories = Vec::new();
-        self.above = None;
+        self.witness = None;
     }
 }
 
-impl Above {
-    /// Returns it for a scope; nobody else takes a cgroup away before this process lets go of it.
-    fn of_scope(own: &OwnedFd) -> Option<Self> {
-        let link = format!("/proc/self/fd/{}", own.as_raw_fd());
-        let path = rustix::fs::readlink(link, Vec::new()).ok()?;
-        if !path.to_bytes().ends_with(b".scope") {
-            return None;
-        }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = rustix::fs::openat(own, "..", flags, Mode::empty()).ok()?;
-        let mut above = Self {
-            directory,
-            oom_kills_before: 0,
-        };
-        above.oom_kills_before = above.count();
-        Some(above)
-    }
-
-    fn count(&self) -> u64 {
-        let text = read(self.directory.as_fd(), EVENTS).unwrap_or_default();
-        field(&text, "oom_kill").unwrap_or(0)
-    }
+/// Returns the kills that a cgroup counts; `None` where it is gone.
+pub(crate) fn kills(version: Version, directory: BorrowedFd<'_>) -> Option<u64> {
+    let file = match version {
+        Version::V1 { .. } => "memory.oom_control",
+        // Those below included.
+        Version::V2 => "memory.events",
+    };
+    let text = read(directory, file).ok()?;
+    Some(field(&text, "oom_kill").unwrap_or(0))
 }
 
 fn wait_until_frozen(directory: BorrowedFd<'_>) {

@@ -20,6 +20,7 @@ mod launch;
 mod launcher;
 mod log;
 mod namespaces;
+mod oom;
 mod pipes;
 mod poll;
 mod sandbox;

@@ -10,6 +10,7 @@ pub mod heap;
 pub mod memfd;
 pub mod mount;
 pub mod netns;
+pub mod oom;
 pub mod pivot;
 pub mod process;
 pub mod procfs;

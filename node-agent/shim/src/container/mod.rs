@@ -29,6 +29,8 @@ use crate::log::Log;
 use crate::pipes::Status;
 use stdio::Stdio;
 
+const SIGKILL: i32 = 9;
+
 /// Where a container is in its life.
 #[derive(Debug)]
 pub(crate) enum Phase {
@@ -121,14 +123,17 @@ impl Container {
     }
 
     /// Sends `signal` to the first process.
-    pub(crate) fn signal(&self, signal: i32) -> std::io::Result<()> {
+    pub(crate) fn signal(&mut self, signal: i32) -> std::io::Result<()> {
         use std::os::fd::AsFd as _;
+        if signal == SIGKILL {
+            self.cgroup.killed_by_us();
+        }
         agent_sys::signal::send(self.pidfd.as_fd(), signal)
     }
 
     /// Kills every process: the kernel or the cgroup takes the others along.
-    pub(crate) fn kill(&self) {
-        let _ = self.signal(9);
+    pub(crate) fn kill(&mut self) {
+        let _ = self.signal(SIGKILL);
         match self.pid_namespace {
             PidNamespace::Own => self.cgroup.thaw(),
             PidNamespace::Shared => self.cgroup.kill(),

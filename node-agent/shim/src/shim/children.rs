@@ -34,7 +34,7 @@ impl Shim {
             self.containers[index].process_ended(status, String::new());
             if self.containers[index].was_oom_killed() {
                 for other in &mut self.containers {
-                    other.cgroup.forget_kills_above();
+                    other.cgroup.forget_kills_of_others();
                 }
             }
             self.settle(index);

@@ -189,7 +189,8 @@ impl Shim {
     }
 
     fn signal_container(&mut self, call: &SignalContainer) -> Result<Answer, RequestError> {
-        let container = &self.containers[self.container(&call.container_id)?];
+        let index = self.container(&call.container_id)?;
+        let container = &mut self.containers[index];
         if !container.is_alive() {
             return Err(container.wrong_state());
         }

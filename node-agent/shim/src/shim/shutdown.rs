@@ -95,7 +95,7 @@ impl Shim {
         } else if now >= next_look {
             for container in self
                 .containers
-                .iter()
+                .iter_mut()
                 .filter(|container| container.is_alive())
             {
                 container.kill();

@@ -60,6 +60,7 @@ pub(crate) const CHECKS: &[Check] = checks![
 pub(crate) const HYBRID: &[Check] = checks![
     driver::is_told_and_refuses_what_is_no_slice,
     hybrid::a_scope_is_limited_in_every_tree,
+    limits::who_takes_too_much_memory_is_oom_killed,
     devices::of_the_host_cannot_be_opened,
     users::of_a_pod_are_others_on_the_host,
     restart::pods_go_on_when_the_service_is_restarted,
