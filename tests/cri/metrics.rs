@@ -62,7 +62,10 @@ async fn every_metric_has_a_descriptor_and_says_whose_it_is() -> Result<()> {
     }
 
     let sandbox = node.sandbox("pod").await?;
-    let line = "head -c 3000000 /dev/zero >/tmp/file; exec 5</etc/passwd; while :; do :; done";
+    // Some of it past the page cache: otherwise no disk may have had to do with it yet.
+    let line = "head -c 3000000 /dev/zero >/tmp/file; \
+                dd if=/dev/zero of=/tmp/direct bs=64k count=1 oflag=direct status=none || exit; \
+                exec 5</etc/passwd; while :; do :; done";
     let mut config = node.container_config("main", &["/bin/sh", "-c", line]);
     let linux = config.linux.get_or_insert_default();
     linux
@@ -124,6 +127,7 @@ async fn every_metric_has_a_descriptor_and_says_whose_it_is() -> Result<()> {
     assert_eq!(one("container_sockets")?.1, 0);
     assert_eq!(one("container_ulimits_soft")?.0["ulimit"], "max_open_files");
     assert!(!one("container_fs_reads_bytes_total")?.0["device"].is_empty());
+    assert!(one("container_fs_writes_bytes_total")?.1 >= 65_536);
     assert!(!values.contains_key("container_network_receive_bytes_total"));
     // What the pod's own network carried is the pod's.
     let (labels, _) = &own["container_network_receive_bytes_total"][0];

@@ -60,6 +60,7 @@ impl CgroupTree {
     pub fn claim(&self) -> Result<Claim, ClaimError> {
         // The launcher's directory is there as long as anybody uses the parent.
         let shims = self.create_shims()?;
+        crate::disks::count(self.inner(), self.parent());
         let parent = self.parent().clone();
         // A scope is made anew when it was empty; a slice stays.
         let path = match self.is_systemd() {

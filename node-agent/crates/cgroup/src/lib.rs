@@ -21,6 +21,7 @@ mod cgroup;
 mod claim;
 mod create;
 mod devices;
+mod disks;
 mod error;
 mod file;
 mod hierarchy;
