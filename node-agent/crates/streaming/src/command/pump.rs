@@ -22,8 +22,10 @@ const QUIET: Duration = Duration::from_millis(200);
 /// Carries a pipe or a terminal to the client until its end, or until it is quiet after `ended`
 /// has become true. What the client does not want is read and dropped; the process is not held up.
 pub(super) async fn outward(fd: OwnedFd, outlet: Option<Outlet>, mut ended: watch::Receiver<bool>) {
-    // A terminal has no such size; then it stays as it is.
-    let _ = rustix::pipe::fcntl_setpipe_size(&fd, PIPE);
+    // A terminal has no such size, and then stays as it is; as does a pipe that has more.
+    if rustix::pipe::fcntl_getpipe_size(&fd).is_ok_and(|size| size < PIPE) {
+        let _ = rustix::pipe::fcntl_setpipe_size(&fd, PIPE);
+    }
     let Ok(source) = Receiver::from_owned_fd_unchecked(fd) else {
         return;
     };
