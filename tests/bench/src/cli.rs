@@ -60,6 +60,12 @@ pub(crate) struct Cli {
     /// Megabytes of output for a client of exec or attach.
     #[arg(long, default_value_t = 640)]
     pub(crate) stream_megabytes: u32,
+    /// Probes that are timed.
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) probes: usize,
+    /// Probes a second.
+    #[arg(long, default_value_t = 100)]
+    pub(crate) probe_rate: u32,
     /// Write the figures here too, as JSON.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -80,6 +86,8 @@ pub(crate) enum Known {
     ContainerdCrun,
     /// This project's agent.
     NodeAgent,
+    /// The same, its pods joined to a network by the plugins that containerd calls.
+    NodeAgentPlugins,
 }
 
 /// An endpoint that runs already.
@@ -118,6 +126,8 @@ pub(crate) enum Measure {
     Logs,
     /// Output on its way to clients of exec and attach.
     Streaming,
+    /// Programs run in containers at a steady rate, as probes are.
+    Probes,
 }
 
 impl fmt::Display for Measure {
@@ -138,6 +148,7 @@ impl Measure {
             Self::Pull => "pull",
             Self::Logs => "logs",
             Self::Streaming => "streaming",
+            Self::Probes => "probes",
         }
     }
 }
@@ -188,6 +199,7 @@ impl PeerSpec {
             Self::Known(Known::ContainerdRunc) => "containerd-runc".to_owned(),
             Self::Known(Known::ContainerdCrun) => "containerd-crun".to_owned(),
             Self::Known(Known::NodeAgent) => "node-agent".to_owned(),
+            Self::Known(Known::NodeAgentPlugins) => "node-agent-plugins".to_owned(),
             Self::External(external) => external.name.clone(),
         }
     }

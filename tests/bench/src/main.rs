@@ -18,6 +18,7 @@ mod memory;
 mod more;
 mod peer;
 mod private;
+mod probes;
 mod pull;
 mod report;
 mod restart;
@@ -123,6 +124,7 @@ async fn figures(cli: &Cli, registry: &Registry, peers: &mut Vec<Peer>) -> Resul
             Measure::Pull => pull::measure(cli, peers, registry, &mut report).await?,
             Measure::Logs => logs::measure(cli, peers, &mut report).await?,
             Measure::Streaming => streaming::measure(cli, peers, &mut report).await?,
+            Measure::Probes => probes::measure(cli, peers, &mut report).await?,
         }
     }
     Ok(report)

@@ -13,10 +13,10 @@ use harness::registry::Registry;
 use serde_json::json;
 use tempfile::TempDir;
 
+use super::plugins::{self, Bridge};
+
 /// The command line of the pause image.
 pub(crate) const PAUSE_COMMAND: &str = "/sandbox-pause";
-
-const CNI_PLUGINS: &str = "/usr/lib/cni";
 
 /// The OCI runtime below containerd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub(crate) struct Containerd {
     directory: TempDir,
     socket: PathBuf,
     cgroup_parent: String,
-    bridge: String,
+    _bridge: Bridge,
     child: Option<Child>,
 }
 
@@ -76,18 +76,13 @@ impl Containerd {
             runtime,
             socket: directory.path().join("containerd.sock"),
             cgroup_parent: cgroup_parent.to_owned(),
-            bridge: format!("bench{number}"),
+            _bridge: Bridge::configure(directory.path(), number)?,
             directory,
             child: None,
         };
         std::fs::write(
             containerd.file("config.toml"),
             containerd.configuration(&pause_image),
-        )?;
-        std::fs::create_dir(containerd.file("cni"))?;
-        std::fs::write(
-            containerd.file("cni/10-bench.conflist"),
-            containerd.network(number),
         )?;
         containerd.spawn()?;
         Ok(containerd)
@@ -180,10 +175,7 @@ impl Containerd {
         process::end_all("containerd's shims and runtimes are gone", || {
             self.helpers()
         })?;
-        cgroup::clear(&self.cgroup_parent)?;
-        // Without pods there never was a bridge.
-        let _ = command::output(Command::new("ip").args(["link", "delete", &self.bridge]));
-        Ok(())
+        cgroup::clear(&self.cgroup_parent)
     }
 
     /// Returns the shims' process ids, and those of the runtimes they have called: cut short, such
@@ -205,6 +197,7 @@ impl Containerd {
     fn configuration(&self, pause_image: &str) -> String {
         let (base, runtime) = (self.directory.path().display(), self.runtime.name());
         let (socket, program) = (self.socket.display(), self.runtime.program());
+        let plugins = plugins::DIRECTORY;
         format!(
             r#"version = 2
 root = "{base}/root"
@@ -220,7 +213,7 @@ state = "{base}/state"
   restrict_oom_score_adj = true
   netns_mounts_under_state_dir = true
   [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "{CNI_PLUGINS}"
+    bin_dir = "{plugins}"
     conf_dir = "{base}/cni"
   [plugins."io.containerd.grpc.v1.cri".containerd]
     snapshotter = "overlayfs"
@@ -232,28 +225,6 @@ state = "{base}/state"
         Root = "{base}/{runtime}"
 "#
         )
-    }
-
-    fn network(&self, number: usize) -> String {
-        let subnet = format!("10.{}.0.0/16", 231 + number);
-        let network = json!({
-            "cniVersion": "0.4.0",
-            "name": self.bridge,
-            "plugins": [{
-                "type": "bridge",
-                "bridge": self.bridge,
-                "isGateway": true,
-                "ipMasq": true,
-                "hairpinMode": true,
-                "ipam": {
-                    "type": "host-local",
-                    "dataDir": self.file("ipam").display().to_string(),
-                    "ranges": [[{"subnet": subnet}]],
-                    "routes": [{"dst": "0.0.0.0/0"}],
-                },
-            }],
-        });
-        network.to_string()
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod agent;
 mod containerd;
+mod plugins;
 mod service;
 
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use tempfile::TempDir;
 
 use crate::cli::{Cli, Known, PeerSpec};
 use crate::cycle::Pods;
-use agent::AgentPeer;
+use agent::{AgentPeer, Joiner};
 use containerd::{Containerd, Runtime};
 use service::Service;
 
@@ -62,9 +63,16 @@ impl Peer {
                 &cgroup_parent,
                 around.registry,
             )?),
-            PeerSpec::Known(Known::NodeAgent) => {
-                Service::Agent(AgentPeer::start(&around.cli.agent)?)
-            }
+            PeerSpec::Known(Known::NodeAgent) => Service::Agent(AgentPeer::start(
+                &around.cli.agent,
+                Joiner::BuiltIn,
+                number,
+            )?),
+            PeerSpec::Known(Known::NodeAgentPlugins) => Service::Agent(AgentPeer::start(
+                &around.cli.agent,
+                Joiner::Plugins,
+                number,
+            )?),
             PeerSpec::External(external) => Service::External(external.clone()),
         };
         let cri = service.serving().await?;
