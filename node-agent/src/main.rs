@@ -43,13 +43,18 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         return Ok(());
     }
     memory::prepare();
-    agent_telemetry::start(&config.log)?;
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers.min(MAX_WORKERS))
         .enable_all()
         .build()?;
+    let traces = {
+        let _carries_the_export = runtime.enter();
+        agent_telemetry::start(&config.log)?
+    };
     let result = runtime.block_on(wiring::serve(config));
+    // The last spans are sent while the runtime is there to carry them.
+    drop(traces);
     // What blocks still (a pull's writes, a sweep) is cut off; every step of it can be.
     runtime.shutdown_background();
     result

@@ -60,6 +60,9 @@ const THEIRS: &[(&str, &[&str])] = &[
     ("cgroups-rs", &["agent-cgroup"]),
     ("clap", &["node-agent", "ctl", "bench"]),
     ("libseccomp", &["agent-seccomp"]),
+    ("opentelemetry", &["agent-telemetry"]),
+    ("opentelemetry-otlp", &["agent-telemetry"]),
+    ("opentelemetry_sdk", &["agent-telemetry"]),
     ("redb", &["agent-store"]),
     ("reqwest", &["agent-registry"]),
     ("rtnetlink", &["agent-network"]),
@@ -75,6 +78,7 @@ const THEIRS: &[(&str, &[&str])] = &[
             "vm-tests",
         ],
     ),
+    ("tracing-opentelemetry", &["agent-telemetry"]),
     ("zbus", &["agent-cgroup"]),
 ];
 

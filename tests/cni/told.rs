@@ -1,10 +1,11 @@
 //! What plugins are told of a pod, and what a pod gets from what they answer.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use harness::collector::{Caller, Collector, Spans};
 use harness::node::Node;
 use proto::cri::{
-    DnsConfig, NetworkConfig, PodSandboxStatusRequest, PortMapping, Protocol, RuntimeConfig,
-    UpdateRuntimeConfigRequest,
+    DnsConfig, NetworkConfig, PodSandboxStatusRequest, PortMapping, Protocol, RunPodSandboxRequest,
+    RuntimeConfig, StopPodSandboxRequest, UpdateRuntimeConfigRequest,
 };
 use serde_json::json;
 use tonic::Code;
@@ -192,6 +193,46 @@ fn whoever_looks_closely_is_told_whether_the_plugins_miss_anything() -> Result<(
         )?;
         let told_missing = told(true).await?.unwrap_or_default();
         assert!(told_missing.contains("eth0 is gone"), "{told_missing}");
+        host.finish(node).await
+    })
+}
+
+#[test]
+fn a_call_is_traced_down_to_each_plugin() -> Result<()> {
+    on_host(async |host| {
+        host.script("1.0.0")?;
+        host.configure(
+            r#"{"cniVersion": "1.0.0", "name": "twice", "plugins": [{"type": "script"}, {"type": "script"}]}"#,
+        )?;
+        let collector = Collector::start()?;
+        let node = Node::start_with(collector.options(host.options("cni"))).await?;
+        let caller = Caller {
+            trace: 0x1234,
+            span: 0x56,
+            sampled: true,
+        };
+        let mut runtime = node.cri.runtime.clone();
+        let run = RunPodSandboxRequest {
+            config: Some(node.sandbox_config("pod")),
+            runtime_handler: String::new(),
+        };
+        let sandbox = runtime.run_pod_sandbox(caller.request(run)?).await?;
+        let stop = StopPodSandboxRequest {
+            pod_sandbox_id: sandbox.into_inner().pod_sandbox_id,
+        };
+        runtime.stop_pod_sandbox(caller.request(stop)?).await?;
+        let look = |spans: &Spans| {
+            let (spans, caller) = (spans.of_trace(caller.trace), caller.span.to_be_bytes());
+            let run = ["runtime.v1.RuntimeService/RunPodSandbox", "network"];
+            let network = spans.path(&caller, &run)?;
+            let added = spans.below(&network.span_id, "ADD script").len();
+            let stop = ["runtime.v1.RuntimeService/StopPodSandbox", "network"];
+            let network = spans.path(&caller, &stop)?;
+            let deleted = spans.below(&network.span_id, "DEL script").len();
+            ensure!((added, deleted) == (2, 2), "{added} and {deleted}");
+            Ok(())
+        };
+        collector.shows(look).await?;
         host.finish(node).await
     })
 }

@@ -7,3 +7,4 @@ mod kubelet_files;
 mod metrics;
 mod serving;
 mod systemd;
+mod traces;

@@ -8,6 +8,7 @@
 pub mod agent;
 pub mod cgroup;
 pub mod cluster;
+pub mod collector;
 pub mod command;
 pub mod cri;
 pub mod ctl;

@@ -132,11 +132,3 @@ pub(crate) fn wait_for(pidfd: &OwnedFd) -> Option<Status> {
         }
     }
 }
-
-/// Returns nanoseconds since the epoch.
-pub(crate) fn nanoseconds(time: std::time::SystemTime) -> i64 {
-    let since = time
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
-}

@@ -2,6 +2,7 @@
 
 mod parts;
 mod raw;
+mod traces;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -102,7 +103,10 @@ fn check(raw: RawConfig) -> anyhow::Result<Config> {
     let cni = cni(&raw, &mut problems);
     let handlers = handlers(&raw, &mut problems);
     let registry = registry(&raw.images, &mut problems);
-    let log = log(&raw.log, &mut problems);
+    let log = agent_telemetry::Config {
+        traces: traces::traces(&raw.traces, |name| std::env::var(name).ok(), &mut problems),
+        ..log(&raw.log, &mut problems)
+    };
     let streaming = streaming(&raw.streaming, &mut problems);
     containers(&raw.containers, &mut problems);
     let metrics = metrics(&raw.metrics, &mut problems);

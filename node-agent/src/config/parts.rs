@@ -195,6 +195,7 @@ pub(super) fn log(raw: &raw::Log, problems: &mut Vec<String>) -> agent_telemetry
     agent_telemetry::Config {
         filter: raw.level.clone(),
         format,
+        traces: None,
     }
 }
 

@@ -27,6 +27,7 @@ pub(super) struct RawConfig {
     pub(super) streaming: Streaming,
     pub(super) stats: Stats,
     pub(super) metrics: Metrics,
+    pub(super) traces: Traces,
     /// Runtime handlers by name; none by default.
     pub(super) runtimes: BTreeMap<String, Runtime>,
 }
@@ -60,6 +61,7 @@ impl Default for RawConfig {
             streaming: Streaming::default(),
             stats: Stats::default(),
             metrics: Metrics::default(),
+            traces: Traces::default(),
             runtimes: BTreeMap::new(),
         }
     }
@@ -230,4 +232,22 @@ pub(super) struct Metrics {
     pub(super) listen: String,
     pub(super) tls_certificate: PathBuf,
     pub(super) tls_key: PathBuf,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Traces {
+    pub(super) endpoint: String,
+    pub(super) sample_ratio: f64,
+    pub(super) timeout_seconds: u64,
+}
+
+impl Default for Traces {
+    fn default() -> Self {
+        Self {
+            endpoint: String::new(),
+            sample_ratio: 1.0,
+            timeout_seconds: 10,
+        }
+    }
 }

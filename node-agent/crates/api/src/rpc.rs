@@ -124,8 +124,8 @@ impl Calls {
 }
 
 impl Call {
-    /// Notes how it was answered.
-    pub(crate) fn answered<B>(self, response: &Response<B>) {
+    /// Notes and returns how it was answered.
+    pub(crate) fn answered<B>(self, response: &Response<B>) -> Code {
         let method = self.calls.methods.get(&self.path);
         let method = method.unwrap_or(&self.calls.other);
         method.duration.observe(self.begun.elapsed().as_secs_f64());
@@ -134,13 +134,14 @@ impl Call {
         let code = code.map_or(Code::Ok, |status| status.code());
         if code == Code::Ok {
             method.answered.inc();
-            return;
+            return code;
         }
         let index = usize::try_from(i32::from(code)).ok();
         if let Some(name) = index.and_then(|index| CODES.get(index)) {
             let counts = &self.calls.counts;
             counts.get_or_create(&labels(&method.name, name)).inc();
         }
+        code
     }
 }
 

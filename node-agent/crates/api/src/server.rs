@@ -13,12 +13,13 @@ use proto::agent::images_server::ImagesServer;
 use proto::agent::system_server::SystemServer;
 use proto::cri::image_service_server::ImageServiceServer;
 use proto::cri::runtime_service_server::RuntimeServiceServer;
-use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::http::{Request, Response};
 use tonic::service::Routes;
+use tonic::{Code, Status};
 use tower::{Layer, Service};
-use tracing::Instrument;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
 
 use crate::agent::Agent;
 use crate::cri::Cri;
@@ -165,15 +166,15 @@ where
         let open = *self.gate.readiness.borrow() == Readiness::Serving
             || request.uri().path().starts_with("/grpc.");
         if open {
-            let span = tracing::debug_span!(
-                "rpc",
-                rpc = request.uri().path(),
-                request_id = REQUESTS.fetch_add(1, Ordering::Relaxed)
-            );
-            let answer = self.inner.call(request).instrument(span);
+            let span = span_of(&request);
+            let answer = self.inner.call(request).instrument(span.clone());
             Box::pin(async move {
                 let response = answer.await?;
-                call.answered(&response);
+                let code = call.answered(&response);
+                if code != Code::Ok {
+                    span.record("otel.status_code", "ERROR");
+                    span.record("rpc.grpc.status_code", i32::from(code));
+                }
                 Ok(response)
             })
         } else {
@@ -182,4 +183,23 @@ where
             Box::pin(async move { Ok(response) })
         }
     }
+}
+
+/// Returns a call's span, below its caller's where it names one. What is empty is filled in by
+/// those who find out.
+fn span_of(request: &Request<Body>) -> Span {
+    let path = request.uri().path();
+    let span = tracing::debug_span!(
+        "rpc",
+        rpc = path,
+        request_id = REQUESTS.fetch_add(1, Ordering::Relaxed),
+        sandbox_id = Empty,
+        container_id = Empty,
+        rpc.grpc.status_code = Empty,
+        otel.name = path.trim_start_matches('/'),
+        otel.kind = "server",
+        otel.status_code = Empty,
+    );
+    agent_telemetry::follow_caller(&span, request.headers());
+    span
 }

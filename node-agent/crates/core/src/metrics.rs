@@ -1,7 +1,7 @@
 //! How long the parts of operations take, and what the node holds.
 
 use std::fmt;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use agent_telemetry::metrics::{
     Collector, ConstGauge, DescriptorEncoder, EncodeMetric, Family, Histogram, Label, MetricType,
@@ -25,14 +25,34 @@ pub enum Phase {
     PodRecord,
     /// Its shim is started and makes its namespaces; its cgroup and files are made.
     PodLaunch,
+    /// Of that: the shim.
+    PodShim,
+    /// Of that: cgroup and files.
+    PodCgroup,
     /// It is joined to its network.
     PodNetwork,
+    /// A pod's shim ends its containers and itself.
+    StopShim,
+    /// Its network is taken down.
+    StopNetwork,
+    /// Its cgroups are removed.
+    StopCgroup,
     /// A container's specification is built, and its volumes are taken.
     ContainerPlan,
     /// Its cgroup and its writable layer are made.
     ContainerMake,
+    /// Of that: the cgroup.
+    ContainerCgroup,
+    /// Of that: the writable layer.
+    ContainerLayer,
     /// Its process is cloned, and mounts its file systems.
     ContainerCreate,
+    /// Of that: the process is cloned.
+    ContainerClone,
+    /// Of that: it joins its cgroup and the sandbox's namespaces.
+    ContainerJoin,
+    /// Of that: it mounts its root and its volumes.
+    ContainerMount,
     /// Its program is executed.
     ContainerStart,
     /// A further process is executed in a container.
@@ -45,6 +65,10 @@ pub enum Phase {
     PullManifest,
     /// Layers are fetched and unpacked.
     PullLayers,
+    /// Of that: one layer is fetched.
+    PullFetch,
+    /// Of that: one layer is unpacked, from its first byte on.
+    PullUnpack,
     /// The image is recorded.
     PullRecord,
 }
@@ -57,7 +81,7 @@ struct Operation {
 }
 
 /// The operations; phases in the order of [`Phase`].
-const OPERATIONS: [Operation; 4] = [
+const OPERATIONS: [Operation; 5] = [
     Operation {
         name: "node_agent_pod_start_phase_seconds",
         help: "Time that each phase of making a pod's sandbox took",
@@ -66,7 +90,18 @@ const OPERATIONS: [Operation; 4] = [
             (Phase::PodPlan, "plan"),
             (Phase::PodRecord, "record"),
             (Phase::PodLaunch, "launch"),
+            (Phase::PodShim, "shim"),
+            (Phase::PodCgroup, "cgroup"),
             (Phase::PodNetwork, "network"),
+        ],
+    },
+    Operation {
+        name: "node_agent_pod_stop_phase_seconds",
+        help: "Time that each phase of taking a pod's sandbox down took",
+        phases: &[
+            (Phase::StopShim, "shim"),
+            (Phase::StopNetwork, "network"),
+            (Phase::StopCgroup, "cgroup"),
         ],
     },
     Operation {
@@ -75,7 +110,12 @@ const OPERATIONS: [Operation; 4] = [
         phases: &[
             (Phase::ContainerPlan, "plan"),
             (Phase::ContainerMake, "make"),
+            (Phase::ContainerCgroup, "cgroup"),
+            (Phase::ContainerLayer, "layer"),
             (Phase::ContainerCreate, "create"),
+            (Phase::ContainerClone, "clone"),
+            (Phase::ContainerJoin, "join"),
+            (Phase::ContainerMount, "mount"),
             (Phase::ContainerStart, "start"),
         ],
     },
@@ -91,6 +131,8 @@ const OPERATIONS: [Operation; 4] = [
             (Phase::PullResolve, "resolve"),
             (Phase::PullManifest, "manifest"),
             (Phase::PullLayers, "layers"),
+            (Phase::PullFetch, "fetch"),
+            (Phase::PullUnpack, "unpack"),
             (Phase::PullRecord, "record"),
         ],
     },
@@ -129,6 +171,18 @@ impl Phases {
         let done = work.instrument(span).await;
         histogram.observe(begun.elapsed().as_secs_f64());
         done
+    }
+
+    /// Notes how long a part took that somebody else has done, who told when; it gets a span too.
+    pub(crate) fn took(&self, phase: Phase, from: SystemTime, to: SystemTime) {
+        let Some((name, histogram)) = self.0.get(phase as usize) else {
+            return;
+        };
+        // A clock that was set back meanwhile says nothing.
+        if let Ok(elapsed) = to.duration_since(from) {
+            histogram.observe(elapsed.as_secs_f64());
+            agent_telemetry::past_span(name, from, to);
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use rustix::net::{
 
 use crate::failure::Failure;
 use crate::request::ResolvedUser;
+use crate::times::Times;
 
 /// How long a process under construction may be silent.
 const PATIENCE: Timespec = Timespec {
@@ -21,8 +22,8 @@ const PATIENCE: Timespec = Timespec {
     tv_nsec: 0,
 };
 
-/// Largest packet: the user with [`MAX_GROUPS`] groups.
-const PACKET_CAP: usize = 16 + 4 * MAX_GROUPS;
+/// Largest packet: the times, and the user with [`MAX_GROUPS`] groups.
+const PACKET_CAP: usize = 40 + 4 * MAX_GROUPS;
 
 /// Most supplementary groups a process can have is 65536; more than this no image asks for.
 pub(crate) const MAX_GROUPS: usize = 4096;
@@ -79,6 +80,8 @@ pub(crate) enum Report {
     Ready {
         /// Whom the program runs as.
         user: ResolvedUser,
+        /// When the sender got how far.
+        times: Times,
         /// The process that will execute the program, where it is not the sender.
         pid: i32,
         /// Handles, in the order they were sent.
@@ -139,7 +142,14 @@ impl MakerEnd {
                 .map(|failure| Some(Report::Failed(failure)))
                 .ok_or(ChannelError::Malformed),
             Some([TAG_READY, rest @ ..]) => decode_ready(rest)
-                .map(|(pid, user)| Some(Report::Ready { user, pid, fds }))
+                .map(|(times, pid, user)| {
+                    Some(Report::Ready {
+                        user,
+                        times,
+                        pid,
+                        fds,
+                    })
+                })
                 .ok_or(ChannelError::Malformed),
             Some([TAG_BORN, pid @ ..]) => born(pid, fds).map(Some).ok_or(ChannelError::Malformed),
             Some(_) => Err(ChannelError::Malformed),
@@ -171,10 +181,12 @@ impl ChildEnd {
     pub(crate) fn ready(
         &self,
         user: &ResolvedUser,
+        times: Times,
         pid: i32,
         fds: &[BorrowedFd<'_>],
     ) -> io::Result<()> {
         let mut bytes = vec![TAG_READY];
+        times.encode(&mut bytes);
         bytes.extend_from_slice(&pid.to_le_bytes());
         bytes.extend_from_slice(&user.uid.to_le_bytes());
         bytes.extend_from_slice(&user.gid.to_le_bytes());
@@ -252,7 +264,8 @@ fn born(pid: &[u8], fds: Vec<OwnedFd>) -> Option<Report> {
     })
 }
 
-fn decode_ready(bytes: &[u8]) -> Option<(i32, ResolvedUser)> {
+fn decode_ready(bytes: &[u8]) -> Option<(Times, i32, ResolvedUser)> {
+    let (times, bytes) = Times::decode(bytes)?;
     let (words, rest) = bytes.as_chunks::<4>();
     let [pid, uid, gid, groups @ ..] = words else {
         return None;
@@ -266,7 +279,7 @@ fn decode_ready(bytes: &[u8]) -> Option<(i32, ResolvedUser)> {
                 .map(|group| u32::from_le_bytes(*group))
                 .collect(),
         };
-        (i32::from_le_bytes(*pid), user)
+        (times, i32::from_le_bytes(*pid), user)
     })
 }
 
@@ -282,18 +295,25 @@ mod tests {
             gid: 8,
             groups: vec![9, u32::MAX],
         };
+        let times = Times {
+            begun: 0,
+            born: 1,
+            joined: -1,
+            mounted: i64::MAX,
+        };
         child
-            .ready(&user, 42, &[child.as_fd(), child.as_fd()])
+            .ready(&user, times, 42, &[child.as_fd(), child.as_fd()])
             .unwrap();
         let Some(Report::Ready {
             user: seen,
+            times: heard,
             pid,
             fds,
         }) = maker.receive().unwrap()
         else {
             panic!("no report");
         };
-        assert_eq!((seen, pid, fds.len()), (user, 42, 2));
+        assert_eq!((seen, heard, pid, fds.len()), (user, times, 42, 2));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::maker::{self, Birth, Mishap};
 use crate::onlookers::Onlookers;
 use crate::request::{CgroupAttach, CreateRequest, Created, PidMode};
 use crate::shared_mount::Copies;
+use crate::times::Times;
 
 /// Clones a container's first process and follows it to just before its program.
 ///
@@ -38,6 +39,7 @@ pub fn create(request: CreateRequest<'_>) -> Result<Created, CreateError> {
         cgroup,
         relation: Relation::Child,
     };
+    let begun = Times::now();
     let child = match fork(&options).map_err(CreateError::Fork)? {
         Forked::Child => {
             drop(end);
@@ -73,6 +75,10 @@ pub fn create(request: CreateRequest<'_>) -> Result<Created, CreateError> {
         gate: StartGate::new(end, gate_pidfd),
         terminal: prepared.extra,
         user: prepared.user,
+        times: Times {
+            begun,
+            ..prepared.times
+        },
         external: None,
     })
 }

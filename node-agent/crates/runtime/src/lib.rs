@@ -35,6 +35,7 @@ mod reaper;
 mod request;
 mod shared_mount;
 mod sysctl;
+mod times;
 mod user_namespace;
 mod visit;
 
@@ -57,6 +58,7 @@ pub use request::{
 };
 pub use shared_mount::SharedMount;
 pub use sysctl::write_sysctls;
+pub use times::Times;
 pub use user_namespace::{
     IdMapping, IdMappings, OwnedNamespaces, UserNamespace, make_user_namespace,
 };

@@ -8,6 +8,7 @@ use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use crate::channel::{ChannelError, MakerEnd, Report};
 use crate::failure::Failure;
 use crate::request::ResolvedUser;
+use crate::times::Times;
 
 /// Why no report came.
 #[derive(Debug)]
@@ -39,6 +40,7 @@ pub(crate) struct Prepared {
     /// A terminal, or whatever else was sent beside.
     pub(crate) extra: Option<OwnedFd>,
     pub(crate) user: ResolvedUser,
+    pub(crate) times: Times,
 }
 
 /// Waits for the report of `child`; a helper, or a child that failed, is gone afterwards.
@@ -48,7 +50,12 @@ pub(crate) fn follow(child: Child, end: &MakerEnd, birth: Birth) -> Result<Prepa
         Birth::Direct | Birth::Inside | Birth::Sibling => child,
     };
     match end.receive() {
-        Ok(Some(Report::Ready { user, pid, fds })) => {
+        Ok(Some(Report::Ready {
+            user,
+            times,
+            pid,
+            fds,
+        })) => {
             let mut fds = fds.into_iter();
             if birth != Birth::Sibling {
                 let Child { pid, pidfd } = child;
@@ -57,6 +64,7 @@ pub(crate) fn follow(child: Child, end: &MakerEnd, birth: Birth) -> Result<Prepa
                     pidfd,
                     extra: fds.next(),
                     user,
+                    times,
                 });
             }
             end_of(&child);
@@ -66,6 +74,7 @@ pub(crate) fn follow(child: Child, end: &MakerEnd, birth: Birth) -> Result<Prepa
                 pidfd,
                 extra: fds.next(),
                 user,
+                times,
             })
         }
         Ok(Some(Report::Failed(failure))) => {

@@ -10,6 +10,7 @@ use crate::maker::Birth;
 use crate::onlookers::Onlookers;
 use crate::reaper::Reaper;
 use crate::shared_mount::SharedMount;
+use crate::times::Times;
 use crate::user_namespace::UserNamespace;
 use crate::visit::Home;
 
@@ -204,6 +205,8 @@ pub struct Created {
     pub terminal: Option<OwnedFd>,
     /// Whom it runs as.
     pub user: ResolvedUser,
+    /// How long what took; empty where another runtime has made it.
+    pub times: Times,
     /// Set where another runtime has made it.
     pub external: Option<Arc<External>>,
 }

@@ -9,7 +9,7 @@ use proto_shim as wire;
 use proto_shim::FdRole;
 
 use crate::error::{Refusal, RequestError};
-use crate::report::{ContainerReport, Created, ExecExit, ExitReport};
+use crate::report::{ContainerReport, CreateTimes, Created, ExecExit, ExitReport};
 use crate::request::{
     CgroupDirectories, ContainerPid, ContainerStdio, CreateContainer, Exec, ExecStdio, IdMapping,
     IdMappings, ImageMount, LaunchSpec, Namespace, Network, Root, SandboxPid, Stdin,
@@ -219,6 +219,15 @@ pub(crate) fn exec(exec: Exec) -> wire::Exec {
     }
 }
 
+fn create_times(times: &wire::CreateTimes) -> Option<CreateTimes> {
+    Some(CreateTimes {
+        begun: time(times.begun)?,
+        born: time(times.born)?,
+        joined: time(times.joined)?,
+        mounted: time(times.mounted)?,
+    })
+}
+
 impl From<wire::Created> for Created {
     fn from(created: wire::Created) -> Self {
         Self {
@@ -226,6 +235,7 @@ impl From<wire::Created> for Created {
             uid: created.uid,
             gid: created.gid,
             groups: created.groups,
+            times: created.times.as_ref().and_then(create_times),
         }
     }
 }

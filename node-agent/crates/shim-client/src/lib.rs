@@ -31,8 +31,8 @@ pub use error::{
 pub use exit_file::read_exit_file;
 pub use launcher::{Launcher, LauncherConfig};
 pub use report::{
-    ContainerReport, Created, Events, ExecExit, ExecExiting, ExecSession, ExecStreams, ExitReport,
-    Ready, ShimEvent,
+    ContainerReport, CreateTimes, Created, Events, ExecExit, ExecExiting, ExecSession, ExecStreams,
+    ExitReport, Ready, ShimEvent,
 };
 pub use request::{
     Attach, Attachment, CgroupDirectories, ContainerPid, ContainerStdio, CreateContainer, Exec,

@@ -74,6 +74,21 @@ pub struct Created {
     pub gid: u32,
     /// The supplementary groups.
     pub groups: Vec<u32>,
+    /// When its making got how far; `None`: another runtime has made it, or an older shim.
+    pub times: Option<CreateTimes>,
+}
+
+/// When the making of a container got how far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CreateTimes {
+    /// Its first process was about to be cloned.
+    pub begun: SystemTime,
+    /// The process ran.
+    pub born: SystemTime,
+    /// It was in its cgroup and its namespaces.
+    pub joined: SystemTime,
+    /// Its file systems were mounted, and it was inside them.
+    pub mounted: SystemTime,
 }
 
 /// How an exec session ended.

@@ -10,6 +10,7 @@ pub mod error;
 pub mod ids;
 pub mod platform;
 pub mod reference;
+pub mod time;
 pub mod user;
 
 pub use digest::{Digest, DigestError};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use agent_runtime as runtime;
 use agent_types::ContainerId;
-use proto_shim::{CreateContainer, Created, FdRole, NamespaceMode};
+use proto_shim::{CreateContainer, CreateTimes, Created, FdRole, NamespaceMode};
 
 use super::stdio::{InputEnd, Stdio, Wanted};
 use super::{Container, Phase, PidNamespace};
@@ -53,7 +53,7 @@ pub(crate) fn create(
         crate::pipes::wait_for(&made.pidfd);
         return Err(kernel("watching the output")(errno));
     }
-    let reply = created(made.pid, made.user);
+    let reply = created(made.pid, made.user, made.times);
     let (pid_namespace, exec_pid) = where_processes_live(pid_mode);
     let container = Container {
         serial,
@@ -170,12 +170,24 @@ impl Other {
     }
 }
 
-fn created(pid: i32, user: runtime::ResolvedUser) -> Created {
+fn created(pid: i32, user: runtime::ResolvedUser, times: runtime::Times) -> Created {
+    let runtime::Times {
+        begun,
+        born,
+        joined,
+        mounted,
+    } = times;
     Created {
         pid,
         uid: user.uid,
         gid: user.gid,
         groups: user.groups,
+        times: (begun > 0).then_some(CreateTimes {
+            begun,
+            born,
+            joined,
+            mounted,
+        }),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use agent_types::time::nanoseconds;
 use proto_shim::ContainerExited;
 
 use super::stdio::Passage;
@@ -9,7 +10,7 @@ use super::{Container, Ended, Phase, PidNamespace};
 use crate::attach::Clients;
 use crate::buffers::Buffers;
 use crate::directory::Directory;
-use crate::pipes::{Status, nanoseconds};
+use crate::pipes::Status;
 use crate::poll::Poll;
 
 /// How long output is waited for whose writers outlive the first process.

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use agent_runtime::Onlookers;
+use agent_types::time::nanoseconds;
 use agent_types::{ContainerId, ExecId};
 use proto_shim::{
     Attach, CreateContainer, Done, Exec, ExecStarted, FdRole, NamespaceMode, Resize,
@@ -17,7 +18,7 @@ use crate::container::{Container, Phase};
 use crate::descriptors::Descriptors;
 use crate::error::{RequestError, chain};
 use crate::exec;
-use crate::pipes::{self, Status, nanoseconds};
+use crate::pipes::{self, Status};
 
 /// What a request is answered with.
 type Answer = (reply::Result, Vec<(FdRole, OwnedFd)>);

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
+use tracing::Instrument as _;
 
 pub(crate) use answer::supported_versions;
 pub use error::PluginError;
@@ -82,6 +83,12 @@ impl Runner {
 
     /// Runs a plugin once and returns its answer; `Null` where it has none.
     pub(crate) async fn run(&self, plugin: &str, request: &Request) -> Result<Value, PluginError> {
+        let command = request.command;
+        let span = tracing::debug_span!("plugin", otel.name = %format_args!("{command} {plugin}"));
+        self.run_here(plugin, request).instrument(span).await
+    }
+
+    async fn run_here(&self, plugin: &str, request: &Request) -> Result<Value, PluginError> {
         let program = self.find(plugin)?;
         let began = std::time::Instant::now();
         let run = process::Run {

@@ -155,7 +155,7 @@ async fn record_and_make(
     let _admitted = services.starts.acquire().await;
     let request = planned?.make(services, sandbox, record);
     let request = phases.time(Phase::ContainerMake, request).await?;
-    let set_up = request.set_up(live, record);
+    let set_up = request.set_up(phases, live, record);
     let set_up = phases.time(Phase::ContainerCreate, set_up);
     // Whoever finds the state and no process at the shim knows that nobody was told.
     let (made, saved) = tokio::join!(set_up, save_created(services, record));

@@ -19,7 +19,7 @@ use super::plan::{Found, plan};
 use super::spec::{ContainerRecord, ContainerSpec, ContainerUser, SeccompSpec};
 use super::{devices, image_mounts, log, other, volumes};
 use crate::exec::Template;
-use crate::metrics::Phase;
+use crate::metrics::{Phase, Phases};
 use crate::sandbox::Live;
 use crate::sandbox::spec::SandboxRecord;
 use crate::services::{Services, blocking};
@@ -38,7 +38,7 @@ pub(crate) async fn set_up(
     let _admitted = services.starts.acquire().await;
     let request = planned.make(services, sandbox, record);
     let request = phases.time(Phase::ContainerMake, request).await?;
-    let set_up = request.set_up(live, record);
+    let set_up = request.set_up(phases, live, record);
     phases.time(Phase::ContainerCreate, set_up).await
 }
 
@@ -144,6 +144,9 @@ impl Planned {
                 Ok((cgroup, directories))
             })
         };
+        let phases = &services.phases;
+        let layer = phases.time(Phase::ContainerLayer, layer);
+        let cgroup = phases.time(Phase::ContainerCgroup, cgroup);
         let (layer, cgroup) = tokio::join!(layer, cgroup);
         let (layer, (cgroup, directories)) = (layer??, cgroup??);
         let spec = &record.spec;
@@ -188,10 +191,16 @@ impl Request {
     /// Has the shim set the process up.
     pub(super) async fn set_up(
         self,
+        phases: &Phases,
         live: &Live,
         record: &Arc<ContainerRecord>,
     ) -> Result<Made, StepError> {
         let created = live.shim.create_container(self.create).await?;
+        if let Some(times) = &created.times {
+            phases.took(Phase::ContainerClone, times.begun, times.born);
+            phases.took(Phase::ContainerJoin, times.born, times.joined);
+            phases.took(Phase::ContainerMount, times.joined, times.mounted);
+        }
         if self.cgroup.is_held() {
             blocking(move || self.cgroup.settle()).await??;
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use agent_shim_client::{ExecSession, ExecStreams};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
+use tracing::Instrument as _;
 
 use super::{ExecError, ExecSpec, Target, start};
 use crate::metrics::Phase;
@@ -37,7 +38,8 @@ pub(crate) async fn run(
     target: Target,
     spec: ExecSpec,
 ) -> Result<ExecOutput, ExecError> {
-    tokio::spawn(async move { run_here(&services, &target, &spec).await })
+    let work = async move { run_here(&services, &target, &spec).await };
+    tokio::spawn(work.in_current_span())
         .await
         .map_err(|_| Interrupted)?
 }

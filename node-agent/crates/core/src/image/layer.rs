@@ -17,6 +17,7 @@ use super::keyed::Held;
 use super::plan::LayerPlan;
 use super::progress::{LayerPhase, Progress};
 use super::sync::{blocking, finished};
+use crate::metrics::Phase;
 
 /// Bytes fetched beyond a refused entry, only to tell a corrupt blob from a hostile one.
 const DIAGNOSIS: u64 = 64 << 20;
@@ -114,7 +115,7 @@ impl LayerJob {
             check_diff_id(&plan, &unpacked)?;
             Ok(unpacked)
         });
-        match outcome.await {
+        match self.inner.phases.time(Phase::PullUnpack, outcome).await {
             Err(_) if self.cancelled.is_cancelled() => Err(LayerError::Cancelled),
             other => other,
         }
@@ -148,8 +149,10 @@ impl LayerJob {
         let (feed, tee) = feed(ingest)?;
         let (inner, plan) = (Arc::clone(&self.inner), self.plan.clone());
         let worker = tokio::task::spawn_blocking(move || unpack_and_keep(&inner, &plan, tee));
-        let fetched = self.fetch(origin, feed, start).await;
-        let unpacked = finished(worker).await;
+        let phases = &self.inner.phases;
+        let fetched = phases.time(Phase::PullFetch, self.fetch(origin, feed, start));
+        let unpacked = phases.time(Phase::PullUnpack, finished(worker));
+        let (fetched, unpacked) = tokio::join!(fetched, unpacked);
         let error = match (fetched, unpacked) {
             (Fetched::Whole | Fetched::HungUp, Ok(unpacked)) => return Ok(unpacked),
             (Fetched::Whole | Fetched::HungUp, Err(failed)) => *failed,

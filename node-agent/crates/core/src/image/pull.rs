@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use agent_registry::Auth;
 use agent_types::{Digest, Platform, Reference};
+use tracing::Instrument as _;
 
 use super::error::{PullError, PullFailure};
 use super::flight::{Flight, FlightKey};
@@ -94,7 +95,8 @@ impl Images {
                 flight,
                 outcome: None,
             };
-            tokio::spawn(landing.fly());
+            // Whoever joins it later finds its spans with the one who began it.
+            tokio::spawn(landing.fly().in_current_span());
         }
         let done = async move {
             // The seat is what keeps the pull going.

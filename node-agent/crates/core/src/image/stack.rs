@@ -6,6 +6,7 @@ use agent_registry::Repository;
 use agent_types::Digest;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::Inner;
 use super::error::LayerError;
@@ -43,7 +44,9 @@ impl Stack {
                 progress: Arc::clone(&self.progress),
                 cancelled: stop.clone(),
             };
-            jobs.spawn(async move { (job.plan.index, Box::pin(job.obtain()).await) });
+            let span = tracing::debug_span!("layer", digest = %plan.digest);
+            let job = async move { (job.plan.index, Box::pin(job.obtain()).await) };
+            jobs.spawn(job.instrument(span));
         }
         let mut ready: Vec<Option<Obtained>> = self.plans.iter().map(|_| None).collect();
         let mut next = 0;

@@ -20,7 +20,7 @@ use crate::container::{
 use crate::exec::session::{self, Session};
 use crate::exec::sync::ExecOutput;
 use crate::exec::{ExecError, ExecSpec, Target, sync};
-use crate::sandbox::actor::message::{Command, Message};
+use crate::sandbox::actor::message::Command;
 use crate::sandbox::actor::{Removal, SandboxHandle};
 use crate::sandbox::view::{ContainerView, SandboxView};
 
@@ -257,7 +257,7 @@ impl Node {
         let not_found = || StopError::NotFound { id: id.to_owned() };
         handle
             .commands
-            .send(Message::Command(command))
+            .send(command.into())
             .await
             .map_err(|_| not_found())?;
         exit.await.map_err(|_| not_found())
@@ -282,7 +282,7 @@ impl Node {
             streams,
             reply,
         };
-        let sent = handle.commands.send(Message::Command(command)).await;
+        let sent = handle.commands.send(command.into()).await;
         sent.map_err(|_| {
             Arc::new(AttachError::NotRunning {
                 id: container.clone(),

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::Node;
 use super::index::Found;
-use crate::sandbox::actor::message::{Command, Message};
+use crate::sandbox::actor::message::Command;
 use crate::sandbox::actor::{self, Beginning, Reply, SandboxHandle};
 use crate::sandbox::create;
 use crate::sandbox::error::{EndError, RunError, StepError};
@@ -172,10 +172,6 @@ pub(super) async fn ask<T, E>(
     command: impl FnOnce(Reply<T, E>) -> Command,
 ) -> Option<Result<T, Arc<E>>> {
     let (reply, answer) = oneshot::channel();
-    handle
-        .commands
-        .send(Message::Command(command(reply)))
-        .await
-        .ok()?;
+    handle.commands.send(command(reply).into()).await.ok()?;
     answer.await.ok()
 }

@@ -119,7 +119,7 @@ async fn undo_later(node: &Node, known: Known) {
     if let Some(handle) = add(node, &known.record, beginning) {
         let (reply, _) = tokio::sync::oneshot::channel();
         // The queue is empty and the task has just begun.
-        let removal = Message::Command(Command::Remove { reply });
+        let removal = Message::from(Command::Remove { reply });
         drop(handle.commands.send(removal).await);
     }
 }
@@ -260,7 +260,7 @@ async fn rest(node: &Node, known: Known, rebooted: bool) {
     {
         let (reply, _) = tokio::sync::oneshot::channel();
         // The queue is empty and the task has just begun.
-        let end = Message::Command(Command::EndLeftover { reply });
+        let end = Message::from(Command::EndLeftover { reply });
         drop(handle.commands.send(end).await);
     }
 }

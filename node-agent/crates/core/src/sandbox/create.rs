@@ -255,17 +255,21 @@ async fn start_shim(
     mut launch: LaunchSpec,
     owned: &mut Owned,
 ) -> Result<(Shim, Ready), StepError> {
+    let phases = &services.phases;
     let cgroup = cgroup_and_files(services, record, owned, &launch.directory);
+    let cgroup = phases.time(Phase::PodCgroup, cgroup);
     let launched = if let SandboxPid::Shared { .. } = launch.pid {
         // The first process of the shared namespace lives in the pod's cgroup.
         let cgroup = cgroup.await?;
         owned.cgroup = Some(cgroup.clone());
         let (pid, _held) = shared_pid(services, record, owned, cgroup).await?;
         launch.pid = pid;
-        services.launcher.launch(&launch).await
+        let launched = services.launcher.launch(&launch);
+        phases.time(Phase::PodShim, launched).await
     } else {
         // The launcher is asked first: its part takes longer, and goes on without this thread.
-        let (launched, cgroup) = tokio::join!(services.launcher.launch(&launch), cgroup);
+        let launched = phases.time(Phase::PodShim, services.launcher.launch(&launch));
+        let (launched, cgroup) = tokio::join!(launched, cgroup);
         match (cgroup, launched) {
             (Ok(cgroup), launched) => {
                 owned.cgroup = Some(cgroup);

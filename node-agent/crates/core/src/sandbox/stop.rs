@@ -13,6 +13,7 @@ use super::error::TeardownError;
 use super::network;
 use super::spec::{SandboxRecord, SandboxStateRecord};
 use super::state::SandboxPhase;
+use crate::metrics::Phase;
 use crate::services::{Services, blocking};
 
 /// How long a shim has to end its containers before their cgroups are killed from outside.
@@ -90,14 +91,16 @@ pub(crate) async fn tear_down(
 ) -> Result<(), Incomplete> {
     let id = &record.id;
     let mut failures = Vec::new();
-    if let Err(failure) = end_shim(services, record, owned.shim, owned.shim_process).await {
+    let phases = &services.phases;
+    let ended = end_shim(services, record, owned.shim, owned.shim_process);
+    if let Err(failure) = phases.time(Phase::StopShim, ended).await {
         failures.push(failure);
     }
     let (attachment, cni) = (owned.attachment.as_ref(), owned.cni.as_deref());
-    failures.extend(network::detach(services, record, attachment, cni).await);
-    if let Err(failure) =
-        remove_cgroups(services, record, owned.cgroup.clone(), owned.containers).await
-    {
+    let detached = network::detach(services, record, attachment, cni);
+    failures.extend(phases.time(Phase::StopNetwork, detached).await);
+    let removed = remove_cgroups(services, record, owned.cgroup.clone(), owned.containers);
+    if let Err(failure) = phases.time(Phase::StopCgroup, removed).await {
         failures.push(failure);
     }
     let kept = !failures.is_empty();

@@ -17,6 +17,7 @@ use crate::maker;
 use crate::onlookers::Onlookers;
 use crate::request::{CreateRequest, Created, ResolvedUser};
 use crate::shared_mount::Copies;
+use crate::times::Times;
 
 /// Has another runtime create a container.
 ///
@@ -80,6 +81,7 @@ pub fn create(
         onlookers: Onlookers::Bystanders,
         terminal: fds.next(),
         user,
+        times: Times::default(),
         external: Some(external),
     })
 }
@@ -87,7 +89,7 @@ pub fn create(
 /// Waits for what the keeper has to say; one that has failed is gone afterwards.
 fn hear(end: &MakerEnd, keeper: &Child) -> Result<(ResolvedUser, i32, Vec<OwnedFd>), CreateError> {
     let error = match end.receive() {
-        Ok(Some(Report::Ready { user, pid, fds })) => return Ok((user, pid, fds)),
+        Ok(Some(Report::Ready { user, pid, fds, .. })) => return Ok((user, pid, fds)),
         Ok(Some(Report::Failed(failure))) => CreateError::Step(failure),
         Ok(None) => CreateError::Channel(ChannelError::Closed),
         Ok(Some(Report::Born { .. })) => {

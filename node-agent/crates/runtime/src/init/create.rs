@@ -29,6 +29,7 @@ use crate::failure::Failure;
 use crate::maker::Birth;
 use crate::request::{CreateRequest, Namespaces, PidMode, Root, Stdio};
 use crate::shared_mount::Copies;
+use crate::times::Times;
 use crate::visit;
 
 /// Runs the child's side to its end.
@@ -43,6 +44,7 @@ pub(crate) fn run(request: CreateRequest<'_>, copies: Copies, end: ChildEnd) -> 
 }
 
 fn prepare<'a>(request: &'a CreateRequest<'_>, copies: Copies, end: &ChildEnd) -> Step<Launch<'a>> {
+    let born = Times::now();
     begin()?;
     cgroup::attach(&request.cgroup)?;
     join_namespaces(&request.namespaces)?;
@@ -67,6 +69,7 @@ fn prepare<'a>(request: &'a CreateRequest<'_>, copies: Copies, end: &ChildEnd) -
     };
     // Before a user namespace is entered, whose root may not look at the process that lives there.
     join_pid(&request.namespaces.pid)?;
+    let joined = Times::now();
     let mut premade = None;
     if let Some(user) = &request.namespaces.user {
         premade = Some(user_namespace::premake(&spec, request, user)?);
@@ -79,6 +82,12 @@ fn prepare<'a>(request: &'a CreateRequest<'_>, copies: Copies, end: &ChildEnd) -
     }
     own_namespaces(&spec, &request.namespaces)?;
     let root = build(&spec, request, copies, (&procfs, hierarchies), premade)?;
+    let times = Times {
+        begun: 0,
+        born,
+        joined,
+        mounted: Times::now(),
+    };
     let in_root = InRoot(root.as_fd());
     let user = passwd::resolve(in_root, &request.user, process.user())?;
     user_namespace::check_user(&user, request.namespaces.user.as_ref())?;
@@ -88,7 +97,8 @@ fn prepare<'a>(request: &'a CreateRequest<'_>, copies: Copies, end: &ChildEnd) -
         terminal::attach_console(in_root, terminal.slave.as_fd())?;
     }
     seal_root(&root, &spec, &request.root)?;
-    finish(process, request, user, terminal)
+    let launch = finish(process, request, user, terminal)?;
+    Ok(Launch { times, ..launch })
 }
 
 /// Sees to it that the process's children are born in the PID namespace that it is to share.
@@ -338,5 +348,6 @@ fn finish<'a>(
             PidMode::New | PidMode::Host => Birth::Direct,
         },
         wait: Wait::ForRelease,
+        times: Times::default(),
     })
 }

@@ -18,6 +18,7 @@ use crate::channel::ChildEnd;
 use crate::failure::Failure;
 use crate::maker::Birth;
 use crate::request::{ExecRequest, Stdio};
+use crate::times::Times;
 use crate::visit;
 
 /// Runs the child's side to its end.
@@ -75,6 +76,7 @@ fn prepare<'a>(request: &'a ExecRequest<'_>) -> Step<Launch<'a>> {
         umask: Mode::from_raw_mode(process.user().umask().unwrap_or(0o022) & 0o777),
         birth: request.birth(),
         wait: Wait::Not,
+        times: Times::default(),
     })
 }
 

@@ -22,6 +22,7 @@ use crate::external::{
 use crate::failure::Failure;
 use crate::request::{CgroupAttach, CreateRequest, PidMode, ResolvedUser, Stdio};
 use crate::shared_mount::Copies;
+use crate::times::Times;
 
 /// Where systemd keeps a second cgroup tree beside those of version 1, without controllers.
 const HYBRID: &str = "/sys/fs/cgroup/unified";
@@ -74,11 +75,11 @@ fn report(kept: Kept, end: ChildEnd) -> ! {
             let mut fds = vec![mounts.as_fd(), made.pidfd.as_fd()];
             fds.extend(made.terminal.iter().map(AsFd::as_fd));
             // Where nobody listens any more, the runtime's process ends with the sandbox's cgroup.
-            let _ = end.ready(&user, made.pid, &fds);
+            let _ = end.ready(&user, Times::default(), made.pid, &fds);
             leave(0)
         }
         Err(failure) => {
-            let sent = end.ready(&user, 0, &[mounts.as_fd()]);
+            let sent = end.ready(&user, Times::default(), 0, &[mounts.as_fd()]);
             // From here on it has nothing of the shim's.
             let Ok([end]) = keep_stdio_and([end.into()]) else {
                 leave(1)

@@ -20,6 +20,7 @@ use crate::channel::ChildEnd;
 use crate::failure::Failure;
 use crate::maker::Birth;
 use crate::request::{ResolvedUser, Stdio};
+use crate::times::Times;
 
 /// Whether a process waits before its program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +43,8 @@ pub(super) struct Launch<'a> {
     pub(super) umask: Mode,
     pub(super) birth: Birth,
     pub(super) wait: Wait,
+    /// What the maker is told of how it went.
+    pub(super) times: Times,
 }
 
 /// Puts the streams in place, owned by the user; returns the terminal if there is one.
@@ -124,7 +127,7 @@ impl Launch<'_> {
 
     fn launch_here(self, end: &ChildEnd, master: Option<OwnedFd>) -> ! {
         let fds: Vec<_> = master.iter().map(AsFd::as_fd).collect();
-        if end.ready(&self.report(), 0, &fds).is_err() {
+        if end.ready(&self.report(), self.times, 0, &fds).is_err() {
             leave(1);
         }
         drop(fds);
@@ -149,7 +152,7 @@ impl Launch<'_> {
                 let mut fds = vec![child.pidfd.as_fd()];
                 fds.extend(master.iter().map(AsFd::as_fd));
                 // Where nobody listens any more, the sibling finds out by itself.
-                let _ = end.ready(&self.report(), child.pid, &fds);
+                let _ = end.ready(&self.report(), self.times, child.pid, &fds);
                 leave(0)
             }
             Err(error) => {

@@ -21,6 +21,7 @@ use crate::channel::ChildEnd;
 use crate::failure::Failure;
 use crate::reaper::ReaperRequest;
 use crate::request::ResolvedUser;
+use crate::times::Times;
 use crate::user_namespace::IdMapping;
 
 /// A user that no image has: the highest of the 16-bit ones.
@@ -80,7 +81,7 @@ fn prepare(request: &ReaperRequest<'_>, end: &ChildEnd, credentials: &Credential
         gid: NOBODY,
         groups: Vec::new(),
     };
-    end.ready(&report, 0, &[procfs.as_fd()])
+    end.ready(&report, Times::default(), 0, &[procfs.as_fd()])
         .map_err(|error| Failure::io("report", "the reaper", error))?;
     credentials.assume()
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use agent_shim_client::{Attach, Attachment, Events, ExitReport};
 use agent_types::ContainerId;
 use tokio::sync::oneshot;
+use tracing::Span;
 
 use crate::container::create::Made;
 use crate::container::spec::ContainerSpec;
@@ -112,11 +113,37 @@ pub(crate) enum Done {
 
 #[derive(Debug)]
 pub(crate) enum Message {
-    Command(Command),
+    /// With the span of whoever asks: what is done for it is part of that.
+    Command(Command, Span),
     Done(Done),
     /// A stop's time is up.
     Deadline {
         container: ContainerId,
         generation: u64,
     },
+}
+
+impl From<Command> for Message {
+    fn from(command: Command) -> Self {
+        Self::Command(command, Span::current())
+    }
+}
+
+impl Command {
+    /// Returns the container that it is about.
+    pub(super) fn container(&self) -> Option<&ContainerId> {
+        match self {
+            Self::WaitUp { .. }
+            | Self::Stop { .. }
+            | Self::EndLeftover { .. }
+            | Self::Remove { .. } => None,
+            Self::CreateContainer { id, .. }
+            | Self::StartContainer { id, .. }
+            | Self::StopContainer { id, .. }
+            | Self::RemoveContainer { id, .. }
+            | Self::WaitContainer { id, .. }
+            | Self::Attach { id, .. }
+            | Self::Change { id, .. } => Some(id),
+        }
+    }
 }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use agent_shim_client::{Events, ShimEvent};
-use agent_types::Owner;
+use agent_types::{ContainerId, Owner};
 use tokio::sync::mpsc;
+use tracing::{Instrument as _, Span};
 
 use super::message::{Command, Done, Message};
 use super::{Actor, Beginning};
@@ -16,6 +17,7 @@ impl Actor {
             Beginning::New { reply } => {
                 // From the first moment on: it may fail before another message could arrive.
                 self.up_waiters.push(reply);
+                self.name_in_span(None);
                 self.bring_up();
             }
             Beginning::Resting {
@@ -52,7 +54,7 @@ impl Actor {
 
     fn handle(&mut self, message: Message) {
         match message {
-            Message::Command(command) => self.command(command),
+            Message::Command(command, span) => span.in_scope(|| self.command(command)),
             Message::Done(done) => self.done(done),
             Message::Deadline {
                 container,
@@ -62,6 +64,7 @@ impl Actor {
     }
 
     fn command(&mut self, command: Command) {
+        self.name_in_span(command.container());
         match command {
             Command::WaitUp { reply } => self.wait_up(reply),
             Command::Stop { reply } => self.stop(reply),
@@ -109,13 +112,23 @@ impl Actor {
         }
     }
 
-    /// Runs long work; its end comes back as a message.
+    /// Runs long work, in the span of whoever asked for it; its end comes back as a message.
     pub(super) fn spawn(&self, work: impl Future<Output = Done> + Send + 'static) {
         let own = self.own.clone();
-        tokio::spawn(async move {
+        let work = async move {
             // The task outlives the channel only when the agent is going down.
             drop(own.send(Message::Done(work.await)).await);
-        });
+        };
+        tokio::spawn(work.in_current_span());
+    }
+
+    /// Says in the caller's span what it is about.
+    fn name_in_span(&self, container: Option<&ContainerId>) {
+        let span = Span::current();
+        span.record("sandbox_id", self.record.id.as_str());
+        if let Some(container) = container {
+            span.record("container_id", container.as_str());
+        }
     }
 
     pub(super) fn is_local(&self) -> bool {
