@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use crate::error::{CgroupError, RemoveError, UpdateError};
 use crate::limits::{self, Limits};
-use crate::stats::{Meter, Stats};
+use crate::stats::{self, HugetlbStats, Meter, Stats};
 use crate::tree::Inner;
 use crate::{CgroupPath, kill, remove};
 
@@ -64,6 +64,11 @@ impl Cgroup {
     /// Returns what it used so far.
     pub fn stats(&self) -> Result<Stats, CgroupError> {
         self.meter()?.read()
+    }
+
+    /// Returns the huge pages in use, of each size that the machine has; none without the controller.
+    pub fn hugetlb(&self) -> Result<Vec<HugetlbStats>, CgroupError> {
+        stats::hugetlb(&self.tree, &self.path)
     }
 
     /// Opens the files that say what it uses, for many readings.

@@ -47,7 +47,8 @@ pub use path::{CgroupPath, PathError};
 pub use place::{OwnCgroup, OwnProcesses};
 pub use pod::{MadeLevel, PodCgroup};
 pub use stats::{
-    CpuStats, DeviceIo, IoStats, MemoryStats, Meter, PidsStats, Pressure, Stall, Stats,
+    CpuStats, DeviceIo, HugetlbStats, IoStats, MemoryStats, Meter, PidsStats, Pressure, Stall,
+    Stats,
 };
 pub use systemd::{Hold, SystemdError};
 pub use tree::{CgroupTree, Config, Detection, Driver};

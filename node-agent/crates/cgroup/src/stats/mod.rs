@@ -1,11 +1,14 @@
 //! What a cgroup used: a [`Meter`] keeps its files open, because opening one costs ten times as
 //! much as reading it.
 
+mod hugetlb;
 mod meter;
 mod parse;
 
 use std::time::SystemTime;
 
+pub use hugetlb::HugetlbStats;
+pub(crate) use hugetlb::hugetlb;
 pub use meter::Meter;
 
 /// What a cgroup used up to a moment.

@@ -3,7 +3,7 @@
 //! Where v1 has the controllers, v2 has few or none; what is left is the core: device programs,
 //! freezing, killing, and huge pages if nobody else took them.
 
-use agent_cgroup::{Detection, LimitError, Limits, Version};
+use agent_cgroup::{Detection, HugetlbStats, LimitError, Limits, Version};
 use std::fs::File;
 use std::path::PathBuf;
 
@@ -137,6 +137,15 @@ fn limits_hold_where_the_controller_is_and_are_refused_where_not() {
         };
         let cgroup = own.container(&huge);
         assert_eq!(cgroup.actual().unwrap().hugepages, huge.hugepages);
+        let used = cgroup.hugetlb().unwrap();
+        let of_size = used.iter().find(|one| one.page_size == "2MB");
+        let none = HugetlbStats {
+            page_size: "2MB".to_owned(),
+            usage: 0,
+            // Only v1 tells.
+            max_usage: None,
+        };
+        assert_eq!(of_size, Some(&none), "{used:?}");
         let by_name = Limits {
             unified: [("hugetlb.2MB.max".to_owned(), "2097152".to_owned())].into(),
             ..Limits::default()

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use agent_cgroup::HugetlbStats;
 use agent_sys::process::{open_files, open_files_limit};
 use agent_types::ContainerId;
 
@@ -9,8 +10,8 @@ use super::{ContainerStats, SandboxStats};
 use crate::container::state::ContainerState;
 use crate::services::Services;
 
-/// What a container's processes have open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// What a container's processes have open, and its huge pages.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Detail {
     /// Descriptors.
     pub files: u64,
@@ -18,6 +19,8 @@ pub struct Detail {
     pub sockets: u64,
     /// Descriptors that its main process may have; `None` without a limit.
     pub files_limit: Option<u64>,
+    /// Huge pages in use, by their size.
+    pub hugetlb: Vec<HugetlbStats>,
 }
 
 /// The file system that holds writable layers.
@@ -79,6 +82,7 @@ fn detail(services: &Services, stats: &ContainerStats) -> Option<Detail> {
     let cgroup = services.cgroups.open_cgroup(&record.cgroup).ok()??;
     let mut detail = Detail {
         files_limit: open_files_limit(pid).ok()?,
+        hugetlb: cgroup.hugetlb().unwrap_or_default(),
         ..Detail::default()
     };
     for pid in cgroup.processes().ok()? {

@@ -1,16 +1,13 @@
 // size: one entry for each metric.
 //! Each metric: name, kind, meaning, labels of its own, and where its values come from.
 
-use agent_cgroup::{DeviceIo, Limits, Pressure, Stall};
-use agent_core::stats::{Capacity, Detail, Layer};
-use agent_core::time::Timestamp;
-use agent_network::InterfaceStats;
 use proto::cri::MetricType::{Counter, Gauge};
 
-use super::{Metric, Subject, Take};
-
-/// Nanoseconds.
-const SECOND: u64 = 1_000_000_000;
+use super::Metric;
+use super::source::{
+    SECOND, blkio, detail, devices, hugetlb, interfaces, layer, limit, memory_failures, positive,
+    pressure, seconds, ulimits,
+};
 
 /// All metrics.
 pub(super) const METRICS: &[Metric] = &[
@@ -150,6 +147,20 @@ pub(super) const METRICS: &[Metric] = &[
         kind: Counter,
         labels: &[],
         read: |of, take| take(&[], of.stats.memory.oom_kills),
+    },
+    Metric {
+        name: "container_hugetlb_usage_bytes",
+        help: "Bytes of huge pages.",
+        kind: Gauge,
+        labels: &["pagesize"],
+        read: |of, take| hugetlb(of, take, |one| Some(one.usage)),
+    },
+    Metric {
+        name: "container_hugetlb_max_usage_bytes",
+        help: "Most bytes of huge pages at any time.",
+        kind: Gauge,
+        labels: &["pagesize"],
+        read: |of, take| hugetlb(of, take, |one| one.max_usage),
     },
     Metric {
         name: "container_processes",
@@ -412,84 +423,3 @@ pub(super) const METRICS: &[Metric] = &[
         read: |of, take| take(&[], seconds(of.stats.at.into())),
     },
 ];
-
-fn seconds(at: Timestamp) -> u64 {
-    u64::try_from(at.nanos()).unwrap_or(0) / SECOND
-}
-
-fn memory_failures(of: &Subject<'_>, take: Take<'_>) {
-    let memory = &of.stats.memory;
-    // The kernel counts what happens below as well; there is no other count.
-    for scope in ["container", "hierarchy"] {
-        take(&["pgfault", scope], memory.page_faults);
-        take(&["pgmajfault", scope], memory.major_page_faults);
-    }
-}
-
-fn detail(of: &Subject<'_>, take: Take<'_>, pick: fn(&Detail) -> Option<u64>) {
-    let inside = of.container.as_ref();
-    if let Some(value) = inside.and_then(|inside| inside.detail).and_then(pick) {
-        take(&[], value);
-    }
-}
-
-fn ulimits(of: &Subject<'_>, take: Take<'_>) {
-    let limit = |detail: &Detail| detail.files_limit;
-    detail(of, &mut |_, value| take(&["max_open_files"], value), limit);
-}
-
-fn interfaces(of: &Subject<'_>, take: Take<'_>, pick: fn(&InterfaceStats) -> u64) {
-    for one in of.traffic.iter().flat_map(|traffic| &traffic.interfaces) {
-        take(&[&one.name], pick(one));
-    }
-}
-
-fn layer(of: &Subject<'_>, take: Take<'_>, pick: fn(&Layer, &Capacity) -> u64) {
-    let inside = of.container.as_ref();
-    if let Some(layer) = inside.and_then(|inside| inside.layer) {
-        take(&[&of.capacity.device], pick(layer, of.capacity));
-    }
-}
-
-fn device<'a>(of: &'a Subject<'_>, one: &DeviceIo) -> &'a str {
-    let name = of.devices.get(&(one.major, one.minor));
-    name.map_or("", String::as_str)
-}
-
-/// What has used no device yet has used that of its layer not at all.
-fn devices(of: &Subject<'_>, take: Take<'_>, pick: fn(&DeviceIo) -> u64) {
-    let used = &of.stats.io.devices;
-    for one in used {
-        take(&[device(of, one)], pick(one));
-    }
-    if used.is_empty() {
-        take(&[&of.capacity.device], 0);
-    }
-}
-
-fn blkio(of: &Subject<'_>, take: Take<'_>) {
-    for one in &of.stats.io.devices {
-        let (major, minor) = (one.major.to_string(), one.minor.to_string());
-        for (operation, value) in [("Read", one.read_bytes), ("Write", one.write_bytes)] {
-            take(&[device(of, one), &major, &minor, operation], value);
-        }
-    }
-}
-
-fn pressure(of: Option<Pressure>, take: Take<'_>, pick: fn(Pressure) -> Stall) {
-    if let Some(pressure) = of {
-        take(&[], pick(pressure).total_ns / SECOND);
-    }
-}
-
-fn positive(limit: Option<i64>) -> Option<u64> {
-    limit.and_then(|limit| u64::try_from(limit).ok())
-}
-
-fn limit(of: &Subject<'_>, take: Take<'_>, pick: fn(&Limits) -> Option<u64>) {
-    let inside = of.container.as_ref();
-    let limits = inside.map(|inside| &inside.stats.container.record.spec.limits);
-    if let Some(value) = limits.and_then(pick) {
-        take(&[], value);
-    }
-}

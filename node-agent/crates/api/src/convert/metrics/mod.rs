@@ -4,6 +4,7 @@
 //! Values are whole numbers, so seconds are those that have passed.
 
 mod catalogue;
+mod source;
 
 use std::collections::HashMap;
 use std::sync::Arc;
