@@ -1,12 +1,15 @@
 //! The image service.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use harness::agent::Options;
 use harness::cri::image_spec;
 use harness::image::Image;
 use harness::node::Node;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use proto::cri::{
-    ImageFilter, ImageFsInfoRequest, ImageSpec, ImageStatusRequest, Int64Value,
+    FilesystemUsage, ImageFilter, ImageFsInfoRequest, ImageSpec, ImageStatusRequest, Int64Value,
     LinuxContainerConfig, LinuxContainerSecurityContext, ListContainersRequest, ListImagesRequest,
 };
 use serde_json::json;
@@ -106,6 +109,55 @@ async fn file_systems_of_images_are_told() -> Result<()> {
         "{mountpoint}"
     );
     node.finish().await
+}
+
+/// A mount, taken away when this is dropped.
+struct Mounted(PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
+    }
+}
+
+#[tokio::test]
+async fn blobs_on_a_file_system_of_their_own_are_counted_there() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let content = directory.path().join("root/content");
+    std::fs::create_dir_all(&content)?;
+    mount(
+        Some("tmpfs"),
+        &content,
+        Some("tmpfs"),
+        MsFlags::empty(),
+        None::<&str>,
+    )?;
+    let mounted = Mounted(content.clone());
+    let options = Options {
+        root: Some(directory.path().join("root")),
+        ..Options::default()
+    };
+    let node = Node::start_with(options).await?;
+    let mut images = node.cri.image.clone();
+    let info = images.image_fs_info(ImageFsInfoRequest {}).await?;
+    let info = info.into_inner();
+    let places = |all: &[FilesystemUsage]| -> Vec<PathBuf> {
+        let identifiers = all.iter().filter_map(|one| one.fs_id.as_ref());
+        identifiers
+            .map(|id| PathBuf::from(&id.mountpoint))
+            .collect()
+    };
+    let snapshots = directory.path().join("root/snapshots");
+    let image = &info.image_filesystems;
+    assert_eq!(places(image), [snapshots.clone(), content]);
+    assert_eq!(places(&info.container_filesystems), [snapshots]);
+    for one in image {
+        let used = one.used_bytes.map_or(0, |bytes| bytes.value);
+        assert!(used > 100 << 10, "{one:?}");
+    }
+    node.finish().await?;
+    drop(mounted);
+    Ok(())
 }
 
 #[tokio::test]

@@ -224,6 +224,12 @@ impl ContentStore {
         Ok(removed)
     }
 
+    /// Returns the directory that it is in.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.inner.root
+    }
+
     /// Returns what the store takes on disk, ingests included.
     pub fn usage(&self) -> Result<Usage, FileError> {
         let mut usage = Usage::default();

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use agent_core::image::{FsUsage, ImageRecord, Pin, PullSpec};
+use agent_core::image::{ImageFileSystem, ImageRecord, Pin, PullSpec};
 use agent_core::time::Timestamp;
 use agent_registry::{Auth, Secret};
 use agent_types::{Platform, Reference};
@@ -159,14 +159,15 @@ pub(crate) fn passes(record: &ImageRecord, filter: &str) -> bool {
 }
 
 /// Returns a file system's use as CRI shows it.
-pub(crate) fn usage(usage: &FsUsage, mountpoint: String) -> cri::FilesystemUsage {
+pub(crate) fn file_system(of: &ImageFileSystem) -> cri::FilesystemUsage {
+    let number = |value| Some(cri::UInt64Value { value });
     cri::FilesystemUsage {
         timestamp: Timestamp::now().nanos(),
-        fs_id: Some(cri::FilesystemIdentifier { mountpoint }),
-        used_bytes: Some(cri::UInt64Value { value: usage.bytes }),
-        inodes_used: Some(cri::UInt64Value {
-            value: usage.inodes,
+        fs_id: Some(cri::FilesystemIdentifier {
+            mountpoint: of.directory.to_string_lossy().into_owned(),
         }),
+        used_bytes: number(of.usage.bytes),
+        inodes_used: number(of.usage.inodes),
     }
 }
 

@@ -165,12 +165,12 @@ impl ImageService for Cri {
         &self,
         _request: Request<cri::ImageFsInfoRequest>,
     ) -> Answer<cri::ImageFsInfoResponse> {
-        let usage = self.node.images().fs_usage().await;
-        let usage = usage.map_err(|error| status::of(&error))?;
-        let usage = convert::usage(&usage, self.mountpoint());
+        let found = self.node.images().file_systems().await;
+        let found = found.map_err(|error| status::of(&error))?;
+        let all: Vec<_> = found.iter().map(convert::file_system).collect();
         Ok(Response::new(cri::ImageFsInfoResponse {
-            image_filesystems: vec![usage.clone()],
-            container_filesystems: vec![usage],
+            container_filesystems: all.first().cloned().into_iter().collect(),
+            image_filesystems: all,
         }))
     }
 }

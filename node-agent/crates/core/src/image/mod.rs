@@ -57,7 +57,7 @@ pub use error::{
     RemoveError, SaveError, TagError,
 };
 pub use gc::Collected;
-pub use list::FsUsage;
+pub use list::{FsUsage, ImageFileSystem};
 pub use pinned::pinned_name;
 pub use progress::{LayerPhase, LayerProgress, PullEvent, PullEvents, PullStatus};
 pub use pull::{Pull, PullDone, PullOutcome, PullSpec, Pulled};
