@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use agent_api::server::Readiness;
 use agent_api::{Calls, Gate, Identity, Reporter, ServingStatus};
+use agent_apparmor::Apparmor;
 use agent_cgroup::{CgroupTree, Claim, ClaimError};
 use agent_content::ContentStore;
 use agent_core::gc;
@@ -217,12 +218,27 @@ async fn open(
             cni: agent_cni::Cni::new(config.cni),
             cgroups,
             seccomp: agent_seccomp::Cache::new(agent_seccomp::KernelVersion::running()),
+            apparmor: apparmor(),
             launcher,
             last_capability: host::last_capability()?,
             masked_paths: host::masked_paths(Path::new(host::PROCESSORS)),
             phases,
         },
     ))
+}
+
+/// Finds AppArmor, and has the default profile loaded beside everything else.
+fn apparmor() -> Arc<Apparmor> {
+    let apparmor = Arc::new(Apparmor::default());
+    if apparmor.is_enabled() {
+        let apparmor = Arc::clone(&apparmor);
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = apparmor.default_profile() {
+                tracing::warn!(error = %agent_telemetry::chain(&error), "containers that name no AppArmor profile have none");
+            }
+        });
+    }
+    apparmor
 }
 
 /// Tells systemd, where it started us.

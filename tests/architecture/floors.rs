@@ -18,6 +18,7 @@ const FLOORS: &[(u8, &[&str])] = &[
             "agent-snapshot",
             "agent-network",
             "agent-cgroup",
+            "agent-apparmor",
             "agent-cdi",
             "agent-cni",
             "agent-oci",

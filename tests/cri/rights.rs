@@ -3,7 +3,7 @@
 use anyhow::Result;
 use harness::node::{Node, Sandbox};
 use proto::cri::{
-    Capability, Int64Value, LinuxContainerSecurityContext, SecurityProfile,
+    Capability, Int64Value, LinuxContainerSecurityContext, SecurityProfile, StatusRequest,
     security_profile::ProfileType,
 };
 use serde_json::{Value, json};
@@ -112,10 +112,7 @@ async fn nothing_confines_a_privileged_container() -> Result<()> {
             profile_type: ProfileType::Localhost.into(),
             localhost_ref: "/nonexistent/profile.json".to_owned(),
         });
-        context.apparmor = Some(SecurityProfile {
-            profile_type: ProfileType::Localhost.into(),
-            localhost_ref: "no-such-profile".to_owned(),
-        });
+        context.apparmor = Some(SecurityProfile::default());
         context.masked_paths = vec!["/proc/kcore".to_owned()];
         context.readonly_paths = vec!["/proc/sys".to_owned()];
     });
@@ -139,6 +136,55 @@ async fn nothing_confines_a_privileged_container() -> Result<()> {
         "mknod /tmp/loop b 7 0 && { dd if=/tmp/loop of=/dev/null count=1 2>&1; true; } | grep -vq 'not permitted'",
     ] {
         node.exec(&id, line).await?;
+    }
+    node.finish().await
+}
+
+/// The machines of these tests have no AppArmor; what there is with it is in `tests/vm`.
+#[tokio::test]
+async fn without_apparmor_only_a_profile_of_the_hosts_is_refused() -> Result<()> {
+    let enabled = std::fs::read("/sys/module/apparmor/parameters/enabled");
+    anyhow::ensure!(!enabled.is_ok_and(|text| text.starts_with(b"Y")));
+    let node = Node::start().await?;
+    let mut runtime = node.cri.runtime.clone();
+    let status = runtime.status(StatusRequest { verbose: true }).await?;
+    assert_eq!(status.into_inner().info["apparmor"], "the kernel has none");
+    let sandbox = node.sandbox("pod").await?;
+    let of = |kind: ProfileType| SecurityProfile {
+        profile_type: kind.into(),
+        ..SecurityProfile::default()
+    };
+    for kind in [ProfileType::RuntimeDefault, ProfileType::Unconfined] {
+        let config = with_context(&node, kind.as_str_name(), "exit 7", |context| {
+            context.apparmor = Some(of(kind));
+        });
+        assert_eq!(node.shell_of(&sandbox, &config).await?.0, 7, "{kind:?}");
+    }
+    let by_text = with_context(&node, "text", "exit 7", |context| {
+        context.apparmor_profile = "runtime/default".to_owned();
+    });
+    assert_eq!(node.shell_of(&sandbox, &by_text).await?.0, 7);
+    let texts: [fn(&mut LinuxContainerSecurityContext); 3] = [
+        |context| {
+            context.apparmor = Some(SecurityProfile {
+                profile_type: ProfileType::Localhost.into(),
+                localhost_ref: "no-such-profile".to_owned(),
+            });
+        },
+        |context| context.apparmor_profile = "localhost/no-such-profile".to_owned(),
+        |context| context.apparmor_profile = "no-such-profile".to_owned(),
+    ];
+    for change in texts {
+        let config = with_context(&node, "refused", "true", change);
+        let refused = node
+            .cri
+            .create_container(&sandbox.id, &config, &sandbox.config)
+            .await;
+        let Err(status) = refused else {
+            anyhow::bail!("accepted")
+        };
+        assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+        assert!(status.message().contains("no-such-profile"), "{status:?}");
     }
     node.finish().await
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use agent_apparmor::Apparmor;
 use agent_cgroup::CgroupTree;
 use agent_cni::Cni;
 use agent_network::Network;
@@ -106,6 +107,8 @@ pub struct Services {
     pub cgroups: CgroupTree,
     /// Compiled seccomp filters.
     pub seccomp: agent_seccomp::Cache,
+    /// AppArmor on this machine.
+    pub apparmor: Arc<Apparmor>,
     /// Starts shims.
     pub launcher: Launcher,
     /// Tells what happens.
@@ -146,6 +149,8 @@ pub struct Parts {
     pub cgroups: CgroupTree,
     /// Compiled seccomp filters.
     pub seccomp: agent_seccomp::Cache,
+    /// AppArmor on this machine.
+    pub apparmor: Arc<Apparmor>,
     /// Starts shims.
     pub launcher: Launcher,
     /// Highest capability number of the running kernel.
@@ -176,6 +181,7 @@ impl Services {
             cni: parts.cni,
             cgroups: parts.cgroups,
             seccomp: parts.seccomp,
+            apparmor: parts.apparmor,
             launcher: parts.launcher,
             events: EventBus::default(),
             last_capability: parts.last_capability,

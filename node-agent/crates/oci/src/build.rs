@@ -89,6 +89,7 @@ fn process(plan: &ContainerPlan, user: &UserText) -> Result<Process, PlanError> 
         .set_terminal(Some(plan.terminal))
         .set_console_size(console_size(plan.terminal_size))
         .set_no_new_privileges(Some(plan.no_new_privileges))
+        .set_apparmor_profile(plan.apparmor_profile.clone())
         .set_rlimits(Some(rlimit::to_spec(&plan.rlimits)?))
         .set_oom_score_adj(plan.oom_score_adj);
     Ok(process)

@@ -136,6 +136,8 @@ pub struct ContainerPlan {
     pub last_capability: u8,
     /// No program it runs can gain privileges.
     pub no_new_privileges: bool,
+    /// AppArmor profile that its programs are confined by.
+    pub apparmor_profile: Option<String>,
     /// Resource limits.
     pub rlimits: Vec<Rlimit>,
     /// How readily the kernel kills it.

@@ -1,5 +1,6 @@
 //! The checks, each on a node without pods.
 
+mod apparmor;
 mod devices;
 mod driver;
 mod hybrid;
@@ -47,6 +48,7 @@ pub(crate) const CHECKS: &[Check] = checks![
     limits::of_a_pod_of_the_nodes_own,
     limits::of_processes_count_none_of_ours,
     devices::of_the_host_cannot_be_opened,
+    apparmor::confines_as_it_is_asked_to,
     pid::a_shared_namespace_has_its_holder_in_a_scope,
     stats::tell_what_is_used,
     users::of_a_pod_are_others_on_the_host,

@@ -23,7 +23,6 @@ pub(crate) fn spec(
     let context = linux.security_context.unwrap_or_default();
     security::refuse_unsupported(&context)?;
     let switches = switches(&config, &context);
-    let seccomp = security::seccomp(&context)?;
     let (pid, pid_target) = security::pid(&context)?;
     let user_namespace = super::users::wish(context.namespace_options.as_ref())?;
     let image = config
@@ -64,8 +63,9 @@ pub(crate) fn spec(
         terminal_size: None,
         limits: super::resources::limits(resources),
         oom_score_adj: Some(oom_score_adj),
+        seccomp: security::seccomp(&context)?,
+        apparmor: security::apparmor(&context)?,
         capabilities: security::capabilities(context.capabilities.unwrap_or_default()),
-        seccomp,
         masked_paths: Some(context.masked_paths).filter(|_| !switches.privileged),
         readonly_paths: Some(context.readonly_paths).filter(|_| !switches.privileged),
         rlimits: Vec::new(),

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use agent_cgroup::Limits;
 use agent_core::container::spec::{
-    ContainerMetadata, ContainerSpec, DeviceSpec, LogSpec, MountSource, MountSpec, SeccompSpec,
-    Switches, UserNamespaceWish,
+    ApparmorSpec, ContainerMetadata, ContainerSpec, DeviceSpec, LogSpec, MountSource, MountSpec,
+    SeccompSpec, Switches, UserNamespaceWish,
 };
 use agent_core::node::LocalSpec;
 use agent_core::sandbox::spec::{
@@ -204,6 +204,7 @@ fn container(
             ambient: Vec::new(),
         },
         seccomp: security.seccomp,
+        apparmor: security.apparmor,
         masked_paths: None,
         readonly_paths: None,
         rlimits: spec.ulimits.into_iter().map(rlimit).collect(),
@@ -269,6 +270,7 @@ fn groups(all: Vec<String>) -> Result<(Vec<u32>, Vec<String>), Status> {
 struct Security {
     no_new_privileges: bool,
     seccomp: SeccompSpec,
+    apparmor: ApparmorSpec,
 }
 
 impl Security {
@@ -276,6 +278,7 @@ impl Security {
         let mut security = Self {
             no_new_privileges: false,
             seccomp: SeccompSpec::Default,
+            apparmor: ApparmorSpec::Unsaid,
         };
         for option in options {
             match option.split_once(['=', ':']) {
@@ -289,6 +292,10 @@ impl Security {
                 Some(("seccomp", "builtin")) => security.seccomp = SeccompSpec::Default,
                 Some(("seccomp", json)) => {
                     security.seccomp = SeccompSpec::Profile(json.to_owned());
+                }
+                Some(("apparmor", "unconfined")) => security.apparmor = ApparmorSpec::Unconfined,
+                Some(("apparmor", name)) if !name.is_empty() => {
+                    security.apparmor = ApparmorSpec::Profile(name.to_owned());
                 }
                 _ => {
                     return Err(invalid(format!(
@@ -416,7 +423,15 @@ mod tests {
             parse("seccomp=unconfined").unwrap().seccomp,
             SeccompSpec::Unconfined
         );
-        assert!(parse("apparmor=x").is_err());
+        assert_eq!(
+            parse("apparmor=unconfined").unwrap().apparmor,
+            ApparmorSpec::Unconfined
+        );
+        assert_eq!(
+            parse("apparmor=x").unwrap().apparmor,
+            ApparmorSpec::Profile("x".to_owned())
+        );
+        assert!(parse("apparmor=").is_err() && parse("label=disable").is_err());
     }
 
     #[test]

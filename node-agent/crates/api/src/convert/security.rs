@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use agent_core::container::spec::SeccompSpec;
+use agent_core::container::spec::{ApparmorSpec, SeccompSpec};
 use agent_core::sandbox::spec::NamespaceScope;
 use agent_oci::CapabilityPlan;
 use proto::cri;
@@ -12,6 +12,9 @@ use crate::status::invalid;
 
 /// Text before a seccomp profile's path.
 const PROFILE_READ: &str = "seccomp profile";
+
+/// Text before the name of a profile of the host's.
+const LOCALHOST: &str = "localhost/";
 
 /// Largest seccomp profile read, in bytes.
 const MAX_PROFILE: u64 = 1 << 20;
@@ -28,18 +31,34 @@ pub(super) fn refuse_unsupported(
     {
         return Err(invalid("SELinux is not enabled on this node"));
     }
-    if wants_apparmor(context) {
-        return Err(invalid("AppArmor is not supported by this node"));
-    }
     Ok(())
 }
 
-/// Says whether a profile of the host's is asked for, which would be missed; a privileged container has none.
-fn wants_apparmor(context: &cri::LinuxContainerSecurityContext) -> bool {
-    let localhost = context.apparmor.as_ref().is_some_and(|profile| {
-        profile.profile_type() == cri::security_profile::ProfileType::Localhost
-    });
-    (localhost || context.apparmor_profile.starts_with("localhost/")) && !context.privileged
+/// Returns the AppArmor profile asked for.
+pub(super) fn apparmor(
+    context: &cri::LinuxContainerSecurityContext,
+) -> Result<ApparmorSpec, Status> {
+    use cri::security_profile::ProfileType;
+    let named = |name: &str| match name.strip_prefix(LOCALHOST).unwrap_or(name) {
+        "" => Err(invalid("an AppArmor profile of the host's has no name")),
+        name => Ok(ApparmorSpec::Profile(name.to_owned())),
+    };
+    match &context.apparmor {
+        Some(profile) => match profile.profile_type() {
+            ProfileType::RuntimeDefault => Ok(ApparmorSpec::Default),
+            ProfileType::Unconfined => Ok(ApparmorSpec::Unconfined),
+            ProfileType::Localhost => named(&profile.localhost_ref),
+        },
+        None => match context.apparmor_profile.as_str() {
+            "" => Ok(ApparmorSpec::Unsaid),
+            "runtime/default" => Ok(ApparmorSpec::Default),
+            "unconfined" => Ok(ApparmorSpec::Unconfined),
+            name if name.starts_with(LOCALHOST) => named(name),
+            other => Err(invalid(format!(
+                "AppArmor profile {other:?} is neither runtime/default nor unconfined nor {LOCALHOST}<name>"
+            ))),
+        },
+    }
 }
 
 /// Returns whose PID namespace is asked for, and the container that is meant by "another's".
@@ -128,7 +147,7 @@ pub(super) fn seccomp(context: &cri::LinuxContainerSecurityContext) -> Result<Se
         None => match context.seccomp_profile_path.as_str() {
             "" | "unconfined" => Ok(SeccompSpec::Unconfined),
             "runtime/default" | "docker/default" => Ok(SeccompSpec::Default),
-            path => localhost(path.strip_prefix("localhost/").unwrap_or(path)),
+            path => localhost(path.strip_prefix(LOCALHOST).unwrap_or(path)),
         },
     }
 }

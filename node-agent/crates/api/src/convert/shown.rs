@@ -1,6 +1,6 @@
 //! A person's containers as `agent.v1` shows them.
 
-use agent_core::container::spec::{MountSource, MountSpec, SeccompSpec};
+use agent_core::container::spec::{ApparmorSpec, MountSource, MountSpec, SeccompSpec};
 use agent_core::container::state::{ContainerState, ExitReason};
 use agent_core::node::Seen;
 use agent_core::sandbox::spec::{NamespaceScope, SandboxNetwork};
@@ -264,6 +264,11 @@ fn security(spec: &agent_core::container::spec::ContainerSpec) -> Vec<String> {
         SeccompSpec::Default => {}
         SeccompSpec::Unconfined => options.push("seccomp=unconfined".to_owned()),
         SeccompSpec::Profile(json) => options.push(format!("seccomp={json}")),
+    }
+    match &spec.apparmor {
+        ApparmorSpec::Unsaid | ApparmorSpec::Default => {}
+        ApparmorSpec::Unconfined => options.push("apparmor=unconfined".to_owned()),
+        ApparmorSpec::Profile(name) => options.push(format!("apparmor={name}")),
     }
     options
 }

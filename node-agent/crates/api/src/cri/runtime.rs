@@ -47,6 +47,18 @@ impl Cri {
         services.settings.handlers.names().map(shown).collect()
     }
 
+    /// Tells what becomes of a container that names no AppArmor profile.
+    async fn apparmor(&self) -> String {
+        let apparmor = std::sync::Arc::clone(&self.node.services().apparmor);
+        let found = tokio::task::spawn_blocking(move || apparmor.default_profile()).await;
+        match found {
+            Ok(Ok(Some(profile))) => profile.to_owned(),
+            Ok(Ok(None)) => "the kernel has none".to_owned(),
+            Ok(Err(error)) => status::of(&error).message().to_owned(),
+            Err(_) => "unknown".to_owned(),
+        }
+    }
+
     async fn conditions(&self) -> Vec<cri::RuntimeCondition> {
         let ready = |name: &str| cri::RuntimeCondition {
             r#type: name.to_owned(),
@@ -307,6 +319,7 @@ impl RuntimeService for Cri {
         if request.get_ref().verbose {
             info.insert("time".to_owned(), Timestamp::now().nanos().to_string());
             info.insert("version".to_owned(), self.identity.version.clone());
+            info.insert("apparmor".to_owned(), self.apparmor().await);
         }
         Ok(Response::new(cri::StatusResponse {
             status: Some(cri::RuntimeStatus {

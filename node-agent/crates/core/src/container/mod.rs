@@ -3,6 +3,7 @@
 //! Owns: specifications, records, the life cycle and the steps. Does not: own a container at run
 //! time; the sandbox's task does. Start reading at [`state`] and `create`.
 
+mod apparmor;
 pub(crate) mod create;
 mod devices;
 pub mod error;

@@ -50,6 +50,8 @@ pub(crate) struct Found {
     pub(crate) last_capability: u8,
     /// What it has to hide beside the default masked paths.
     pub(crate) masked_paths: Vec<String>,
+    /// AppArmor profile that confines it.
+    pub(crate) apparmor_profile: Option<String>,
 }
 
 /// Returns the plan of a container.
@@ -78,6 +80,7 @@ pub(crate) fn plan(
         capabilities: spec.capabilities.clone(),
         last_capability: found.last_capability,
         no_new_privileges: switches.no_new_privileges,
+        apparmor_profile: found.apparmor_profile,
         rlimits: spec.rlimits.clone(),
         // Unsaid is not inherited: the shim is spared by the OOM killer, its containers are not.
         oom_score_adj: Some(spec.oom_score_adj.unwrap_or_default()),

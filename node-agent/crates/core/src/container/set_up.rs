@@ -17,7 +17,7 @@ use super::error::{SpecError, StepError};
 use super::pid::{self, PidNamespace};
 use super::plan::{Found, plan};
 use super::spec::{ContainerRecord, ContainerSpec, ContainerUser, SeccompSpec};
-use super::{devices, image_mounts, log, other, volumes};
+use super::{apparmor, devices, image_mounts, log, other, volumes};
 use crate::exec::Template;
 use crate::metrics::{Phase, Phases};
 use crate::sandbox::Live;
@@ -83,6 +83,7 @@ impl Planned {
         record: &ContainerRecord,
     ) -> Result<Self, StepError> {
         let spec = &record.spec;
+        apparmor::check(services, spec)?;
         let mounts = volumes::take(sandbox, users, record)?;
         let images = image_mounts::of(services, record)?;
         let mut built = build(services, sandbox, record)?;
@@ -259,6 +260,7 @@ fn build_with(
         devices,
         last_capability: services.last_capability,
         masked_paths: services.masked_paths.clone(),
+        apparmor_profile: apparmor::profile(services, &record.spec),
     };
     let directory = services.paths().sandbox(&sandbox.id);
     Ok(agent_oci::build(&plan(sandbox, record, &directory, found))?)

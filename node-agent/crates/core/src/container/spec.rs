@@ -109,6 +109,20 @@ pub enum SeccompSpec {
     Profile(String),
 }
 
+/// Which AppArmor profile holds.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum ApparmorSpec {
+    /// The caller has not said: the node's own where the machine has it.
+    #[default]
+    Unsaid,
+    /// The node's own, where the kernel has AppArmor.
+    Default,
+    /// None.
+    Unconfined,
+    /// One that is loaded, by its name.
+    Profile(String),
+}
+
 /// A container's log.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct LogSpec {
@@ -194,6 +208,9 @@ pub struct ContainerSpec {
     pub capabilities: CapabilityPlan,
     /// Seccomp filter.
     pub seccomp: SeccompSpec,
+    /// AppArmor profile.
+    #[serde(default)]
+    pub apparmor: ApparmorSpec,
     /// In place of the default masked paths.
     pub masked_paths: Option<Vec<String>>,
     /// In place of the default read-only paths.

@@ -16,6 +16,9 @@ pub enum SpecError {
     /// The seccomp profile is not one.
     #[error(transparent)]
     Profile(#[from] agent_seccomp::ProfileError),
+    /// The AppArmor profile is not to be had.
+    #[error(transparent)]
+    Apparmor(#[from] agent_apparmor::ProfileError),
     /// The cgroup path is none.
     #[error(transparent)]
     Cgroup(#[from] agent_cgroup::PathError),
@@ -98,6 +101,9 @@ pub enum SpecError {
 
 impl Classify for SpecError {
     fn kind(&self) -> ErrorKind {
-        ErrorKind::InvalidArgument
+        match self {
+            Self::Apparmor(source) => source.kind(),
+            _ => ErrorKind::InvalidArgument,
+        }
     }
 }
