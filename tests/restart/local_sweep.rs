@@ -67,9 +67,12 @@ async fn a_persons_container_is_whole_or_not_there() -> Result<()> {
         if listed.is_empty() {
             ctl.ok(&run).with_context(said)?;
         } else {
-            // Started or not, it can be; a run that a kill has cut short may still be ending.
-            harness::wait::until("it starts", || {
-                Ok((ctl.run(&["start", &name])?.code == 0).then_some(()))
+            // Started or not, it can be; a run that a kill has cut short may still be ending. What
+            // runs is not started again, and may have lost its shim a moment ago.
+            harness::wait::until("it starts and works", || {
+                let started = ctl.run(&["start", &name])?.code == 0;
+                let works = started && ctl.run(&["exec", &name, "true"])?.code == 0;
+                Ok(works.then_some(()))
             })
             .with_context(said)?;
         }
