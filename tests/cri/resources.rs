@@ -415,10 +415,9 @@ async fn an_oom_score_is_set_as_far_as_the_host_grants_it() -> Result<()> {
 #[tokio::test]
 async fn a_kubelets_cgroup_of_any_depth_is_used_and_left_alone() -> Result<()> {
     let node = Node::start().await?;
-    let parent = format!(
-        "/{}-kubepods/burstable/pod1",
-        node.agent.slot().names().cgroup
-    );
+    let kubepods = format!("/{}-kubepods", node.agent.slot().names().cgroup);
+    let _cleared = harness::cgroup::Own::new(&kubepods);
+    let parent = format!("{kubepods}/burstable/pod1");
     let trees = ["memory", "cpu"];
     let directory = |tree: &str| format!("/sys/fs/cgroup/{tree}{parent}");
     for tree in trees {

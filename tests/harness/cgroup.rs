@@ -56,6 +56,27 @@ pub fn clear(cgroup: &str) -> Result<()> {
     Ok(())
 }
 
+/// A cgroup of a test's own; dropped, it is cleared with whatever is in or below it.
+#[derive(Debug)]
+pub struct Own(String);
+
+impl Own {
+    /// Takes charge of a cgroup, which need not be there yet.
+    #[must_use]
+    pub fn new(cgroup: &str) -> Self {
+        Self(cgroup.to_owned())
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        let cleared = clear(&self.0);
+        if !std::thread::panicking() {
+            assert!(cleared.is_ok(), "{cleared:?}");
+        }
+    }
+}
+
 fn children(directory: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     entries
