@@ -18,15 +18,15 @@ use tonic::Code;
 const ENCODED: &str = "dGVzdGVyOnNlY3JldA==";
 
 /// A directory of registries that an agent is told about.
-struct Described(TempDir);
+pub(crate) struct Described(TempDir);
 
 impl Described {
-    fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         Ok(Self(tempfile::tempdir()?))
     }
 
     /// Says of a registry what its `hosts.toml` says.
-    fn write(&self, registry: &str, text: &str) -> Result<()> {
+    pub(crate) fn write(&self, registry: &str, text: &str) -> Result<()> {
         let folder = self.0.path().join(registry);
         std::fs::create_dir_all(&folder)?;
         std::fs::write(folder.join("hosts.toml"), text).context("write hosts.toml")
@@ -36,7 +36,7 @@ impl Described {
         std::fs::write(self.0.path().join("config.json"), text).context("write config.json")
     }
 
-    fn options(&self) -> Options {
+    pub(crate) fn options(&self) -> Options {
         let path = self.0.path();
         let file = path.join("config.json");
         Options::default()

@@ -5,6 +5,7 @@ mod broken;
 mod hosts;
 mod layers;
 mod memory;
+mod mirrors;
 mod mount_points;
 mod power;
 mod pull;

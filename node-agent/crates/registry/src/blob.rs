@@ -23,6 +23,8 @@ pub struct BlobStream {
     retry: Retry,
     ranges: Ranges,
     answer: Option<Answer>,
+    /// Who has given bytes so far.
+    givers: Vec<Arc<Host>>,
 }
 
 /// Whether the server is asked for a part of the blob.
@@ -51,6 +53,7 @@ impl BlobStream {
             offset,
             ranges: Ranges::Asked,
             answer: None,
+            givers: Vec::new(),
         }
     }
 
@@ -58,6 +61,15 @@ impl BlobStream {
     #[must_use]
     pub const fn offset(&self) -> u64 {
         self.offset
+    }
+
+    /// Takes note that the bytes are not those that the digest means: the mirrors that gave any of
+    /// them are asked for nothing more. Returns whether somebody is left who may have the right ones.
+    #[must_use]
+    pub fn disbelieve(&self, error: &(impl std::error::Error + 'static)) -> bool {
+        let givers = self.givers.iter();
+        let passed = givers.filter(|host| self.session.pass_over(host, Capability::Pull, error));
+        passed.count() > 0
     }
 
     /// Returns the next bytes, none at the end. A broken connection is made again and the blob
@@ -80,9 +92,17 @@ impl BlobStream {
                 {
                     self.ranges = Ranges::Avoided;
                 }
+                Err(error) if self.gives_way(&error) => self.answer = None,
                 Err(error) => self.wait(error).await?,
             }
         }
+    }
+
+    /// Says whether the next host is to be asked, because a mirror sends more than there can be.
+    fn gives_way(&self, error: &RequestError) -> bool {
+        let giver = self.answer.as_ref().map(|answer| &answer.host);
+        matches!(error, RequestError::TooLarge { .. })
+            && giver.is_some_and(|host| self.session.pass_over(host, Capability::Pull, error))
     }
 
     async fn wait(&mut self, error: RequestError) -> Result<(), RequestError> {
@@ -100,6 +120,7 @@ impl BlobStream {
             Some(answer) => answer,
             None => {
                 let answer = self.open().await?;
+                self.givers.push(Arc::clone(&answer.host));
                 self.answer.insert(answer)
             }
         };
@@ -132,11 +153,19 @@ impl BlobStream {
             && let Ok(Some(extra)) = answer.exchange.chunk().await
             && !extra.is_empty()
         {
-            return Err(self.too_large(self.offset));
+            let error = self.too_large(self.offset);
+            // Of a mirror, the digest tells whether what came before is right.
+            if !self
+                .session
+                .pass_over(&answer.host, Capability::Pull, &error)
+            {
+                return Err(error);
+            }
         }
         Ok(None)
     }
 
+    /// Asks one host after the other, as long as those that answer are mirrors and wrong.
     async fn open(&self) -> Result<Answer, RequestError> {
         let mut headers = Vec::new();
         let from = match self.ranges {
@@ -146,16 +175,27 @@ impl BlobStream {
         if from > 0 {
             headers.push((RANGE, format!("bytes={from}-")));
         }
-        let Answered { exchange, host } = self
-            .session
-            .send(&Ask {
-                method: Method::GET,
-                capability: Capability::Pull,
-                path: format!("blobs/{}", self.digest),
-                headers,
-                what: self.what(),
-            })
-            .await?;
+        let ask = Ask {
+            method: Method::GET,
+            capability: Capability::Pull,
+            path: format!("blobs/{}", self.digest),
+            headers,
+            what: self.what(),
+        };
+        loop {
+            let answered = self.session.send(&ask).await?;
+            let host = Arc::clone(&answered.host);
+            match self.accept(answered) {
+                Err(error @ RequestError::Size { .. })
+                    if self.session.pass_over(&host, Capability::Pull, &error) => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Finds out where in the blob an answer begins.
+    fn accept(&self, answered: Answered) -> Result<Answer, RequestError> {
+        let Answered { exchange, host } = answered;
         let (start, total) = if exchange.status() == StatusCode::PARTIAL_CONTENT {
             content_range(exchange.header("content-range")).unwrap_or((self.offset, None))
         } else {

@@ -13,8 +13,8 @@ use crate::blob::BlobStream;
 use crate::config::Config;
 use crate::document::{self, Descriptor, Document, DocumentError, MediaType};
 use crate::error::{ConfigError, ManifestError, RequestError};
-use crate::hosts::{self, Capability, RouteError};
-use crate::session::{Ask, Session, Shared};
+use crate::hosts::{self, Capability, Host, RouteError};
+use crate::session::{Answered, Ask, Session, Shared};
 use crate::token::Proofs;
 use crate::transport::{Exchange, Transport};
 
@@ -85,36 +85,43 @@ impl Repository {
     /// Asks what the reference points at, without fetching it.
     pub async fn resolve(&self) -> Result<Resolved, ManifestError> {
         let reference = self.session.reference();
-        let exchange = match self.ask(reference, Method::HEAD).await {
-            Ok(exchange) => exchange,
-            // Some servers only know GET; then the digest comes with the document.
-            Err(RequestError::Status { status, .. })
-                if matches!(status.as_u16(), 400 | 405 | 501) =>
-            {
-                return Ok(Resolved {
-                    digest: reference.digest().cloned(),
-                });
+        loop {
+            let Answered { exchange, host } = match self.ask(reference, Method::HEAD).await {
+                Ok(answered) => answered,
+                // Some servers only know GET; then the digest comes with the document.
+                Err(RequestError::Status { status, .. })
+                    if matches!(status.as_u16(), 400 | 405 | 501) =>
+                {
+                    return Ok(Resolved {
+                        digest: reference.digest().cloned(),
+                    });
+                }
+                Err(source) => {
+                    let what = reference.familiar();
+                    return Err(ManifestError::Request { what, source });
+                }
+            };
+            let announced = announced_digest(&exchange);
+            let error = match (reference.digest(), announced) {
+                (Some(expected), Some(actual)) if *expected != actual => ManifestError::Digest {
+                    what: reference.familiar(),
+                    expected: expected.clone(),
+                    actual,
+                },
+                (expected, announced) => {
+                    return Ok(Resolved {
+                        digest: expected.cloned().or(announced),
+                    });
+                }
+            };
+            if !self.pass_over(&host, reference, &error) {
+                return Err(error);
             }
-            Err(source) => {
-                let what = reference.familiar();
-                return Err(ManifestError::Request { what, source });
-            }
-        };
-        let announced = announced_digest(&exchange);
-        match (reference.digest(), announced) {
-            (Some(expected), Some(actual)) if *expected != actual => Err(ManifestError::Digest {
-                what: reference.familiar(),
-                expected: expected.clone(),
-                actual,
-            }),
-            (expected, announced) => Ok(Resolved {
-                digest: expected.cloned().or(announced),
-            }),
         }
     }
 
     /// Fetches what the reference points at, or the document of a digest, and checks that it is
-    /// what it claims to be.
+    /// what it claims to be. A mirror that has something else is passed over.
     pub async fn manifest(
         &self,
         digest: Option<&Digest>,
@@ -123,19 +130,37 @@ impl Repository {
             Some(digest) => self.session.reference().with_digest(digest.clone()),
             None => self.session.reference().clone(),
         };
+        loop {
+            let asked = self.ask(&reference, Method::GET).await;
+            let Answered { exchange, host } = asked.map_err(|source| ManifestError::Request {
+                what: reference.familiar(),
+                source,
+            })?;
+            match self.read(&reference, exchange).await {
+                Err(error)
+                    if error.blames_content() && self.pass_over(&host, &reference, &error) => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Reads an answer and checks that it is what the reference means.
+    async fn read(
+        &self,
+        reference: &Reference,
+        exchange: Exchange,
+    ) -> Result<FetchedManifest, ManifestError> {
         let what = reference.familiar();
-        let failed = |source| ManifestError::Request {
-            what: what.clone(),
-            source,
-        };
-        let exchange = self.ask(&reference, Method::GET).await.map_err(failed)?;
         let expected = reference
             .digest()
             .cloned()
             .or_else(|| announced_digest(&exchange));
         let content_type = exchange.header("content-type").map(str::to_owned);
         let cap = self.session.shared.transport.config().limits.manifest;
-        let bytes = exchange.body(cap).await.map_err(failed)?;
+        let bytes = match exchange.body(cap).await {
+            Ok(bytes) => bytes,
+            Err(source) => return Err(ManifestError::Request { what, source }),
+        };
         let algorithm = expected
             .as_ref()
             .map_or(Algorithm::Sha256, Digest::algorithm);
@@ -187,19 +212,26 @@ impl Repository {
         BlobStream::new(self.session.clone(), digest, size, offset)
     }
 
-    async fn ask(&self, reference: &Reference, method: Method) -> Result<Exchange, RequestError> {
-        let capability = match reference.digest() {
-            Some(_) => Capability::Pull,
-            None => Capability::Resolve,
-        };
+    fn pass_over(&self, host: &Arc<Host>, reference: &Reference, error: &ManifestError) -> bool {
+        self.session.pass_over(host, capability(reference), error)
+    }
+
+    async fn ask(&self, reference: &Reference, method: Method) -> Result<Answered, RequestError> {
         let ask = Ask {
             method,
-            capability,
+            capability: capability(reference),
             path: format!("manifests/{}", reference.manifest_name()),
             headers: vec![(ACCEPT, document::ACCEPT.to_owned())],
             what: format!("manifest of {}", reference.familiar()),
         };
         self.session.send_until_answered(&ask).await
+    }
+}
+
+fn capability(reference: &Reference) -> Capability {
+    match reference.digest() {
+        Some(_) => Capability::Pull,
+        None => Capability::Resolve,
     }
 }
 

@@ -271,6 +271,16 @@ pub enum ManifestError {
     },
 }
 
+impl ManifestError {
+    /// Says whether what has come is at fault, and another host may have it right.
+    pub(crate) const fn blames_content(&self) -> bool {
+        match self {
+            Self::Digest { .. } | Self::Document { .. } => true,
+            Self::Request { source, .. } => matches!(source, RequestError::TooLarge { .. }),
+        }
+    }
+}
+
 impl Classify for ManifestError {
     fn kind(&self) -> ErrorKind {
         match self {

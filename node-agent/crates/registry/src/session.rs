@@ -66,11 +66,11 @@ impl Session {
     }
 
     /// Sends a request until it is answered, refused for good, or has failed too often.
-    pub(crate) async fn send_until_answered(&self, ask: &Ask) -> Result<Exchange, RequestError> {
+    pub(crate) async fn send_until_answered(&self, ask: &Ask) -> Result<Answered, RequestError> {
         let mut retry = Retry::new(self.shared.transport.config());
         loop {
             match self.send(ask).await {
-                Ok(answered) => return Ok(answered.exchange),
+                Ok(answered) => return Ok(answered),
                 Err(error) => tokio::time::sleep(retry.after(error)?).await,
             }
         }
@@ -79,12 +79,7 @@ impl Session {
     /// Sends a request once to each host until one gives an answer of success. What the last of
     /// them says counts: it is the registry itself.
     pub(crate) async fn send(&self, ask: &Ask) -> Result<Answered, RequestError> {
-        let able: Vec<_> = self
-            .route
-            .hosts
-            .iter()
-            .filter(|host| host.can(ask.capability))
-            .collect();
+        let able: Vec<_> = self.able(ask.capability).collect();
         let Some((last, mirrors)) = able.split_last() else {
             return Err(RequestError::NoHost {
                 what: ask.what.clone(),
@@ -114,6 +109,33 @@ impl Session {
             mirrors.iter().for_each(|mirror| mirror.forgive());
         }
         sent
+    }
+
+    /// Asks a mirror that has served something else than was asked for nothing more in this pull.
+    /// Returns whether there is anybody else to ask: behind the registry itself there is nobody.
+    pub(crate) fn pass_over(
+        &self,
+        host: &Arc<Host>,
+        capability: Capability,
+        error: &(impl std::error::Error + 'static),
+    ) -> bool {
+        let last = self.able(capability).last();
+        if last.is_none_or(|last| Arc::ptr_eq(last, host)) {
+            return false;
+        }
+        if host.disbelieve() {
+            tracing::warn!(
+                host = host_of(&host.base),
+                error = %agent_telemetry::chain(error),
+                "registry mirror has served something else than was asked for and is passed over"
+            );
+        }
+        true
+    }
+
+    fn able(&self, capability: Capability) -> impl Iterator<Item = &Arc<Host>> {
+        let hosts = self.route.hosts.iter();
+        hosts.filter(move |host| host.can(capability))
     }
 
     async fn send_to(&self, host: &Arc<Host>, ask: &Ask) -> Result<Answered, RequestError> {

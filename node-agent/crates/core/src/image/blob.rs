@@ -31,12 +31,17 @@ impl Inner {
         if let Some(bytes) = stored.await? {
             return Ok(bytes);
         }
-        let mut stream = origin.blob(digest, Some(size), 0);
-        let mut bytes = Vec::new();
-        while let Some(chunk) = stream.next().await? {
-            bytes.extend_from_slice(&chunk);
+        loop {
+            let mut stream = origin.blob(digest, Some(size), 0);
+            let mut bytes = Vec::new();
+            while let Some(chunk) = stream.next().await? {
+                bytes.extend_from_slice(&chunk);
+            }
+            match keep(self.content.clone(), digest.clone(), bytes).await {
+                Err(error) if error.blames_content() && stream.disbelieve(&error) => {}
+                kept => return kept,
+            }
         }
-        keep(self.content.clone(), digest.clone(), bytes).await
     }
 
     /// Keeps a document that has been hashed. The caller leases it.

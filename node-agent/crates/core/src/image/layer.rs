@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use agent_content::{CommitError, ContentStore, Expected, Ingest};
-use agent_registry::{Repository, RequestError};
+use agent_registry::{BlobStream, Repository, RequestError};
 use agent_snapshot::{ChainId, UnpackError, Unpacked};
 use agent_types::Digest;
 use tokio_util::sync::CancellationToken;
@@ -47,6 +47,13 @@ enum Fetched {
     HungUp,
     Cancelled,
     Failed(RequestError),
+}
+
+/// Why a transfer came to nothing.
+enum Refused {
+    ForGood(LayerError),
+    /// Mirrors gave bytes that are not the blob's, and are not asked again.
+    ByMirrors,
 }
 
 /// What the unpacking side could not do, and what it had received.
@@ -122,7 +129,8 @@ impl LayerJob {
     }
 
     /// Fetches what is missing. Bytes left by an earlier pull may have been torn by a power cut,
-    /// so if they turn out to be wrong the blob is fetched once more from its first byte.
+    /// and a mirror's may be others: if they turn out to be wrong, the blob is fetched once more
+    /// from its first byte.
     async fn fetch_and_unpack(&self, origin: &Repository) -> Result<Unpacked, LayerError> {
         let (size, cap) = (self.plan.size, self.inner.config.layer_bytes);
         if size > cap {
@@ -133,27 +141,30 @@ impl LayerJob {
             let ingest = blocking(move || content.ingest(&digest, Expected::Exactly(size))).await?;
             let resumed = ingest.resumed() > 0;
             match self.transfer(origin, ingest).await {
-                Err(error) if resumed && error.blames_content() => {
+                Ok(unpacked) => return Ok(unpacked),
+                Err(Refused::ByMirrors) => {}
+                Err(Refused::ForGood(error)) if resumed && error.blames_content() => {
                     let digest = &self.plan.digest;
                     tracing::info!(%digest, %error, "resumed blob was damaged and is fetched anew");
                 }
-                outcome => return outcome,
+                Err(Refused::ForGood(error)) => return Err(error),
             }
         }
     }
 
     /// Lets bytes flow from the registry through the ingest into the unpack.
-    async fn transfer(&self, origin: &Repository, ingest: Ingest) -> Result<Unpacked, LayerError> {
+    async fn transfer(&self, origin: &Repository, ingest: Ingest) -> Result<Unpacked, Refused> {
         let start = ingest.offset();
         self.note(LayerPhase::Fetching, start);
-        let (feed, tee) = feed(ingest)?;
+        let mut stream = origin.blob(&self.plan.digest, Some(self.plan.size), start);
+        let (feed, tee) = feed(ingest).map_err(|error| Refused::ForGood(error.into()))?;
         let (inner, plan) = (Arc::clone(&self.inner), self.plan.clone());
         let worker = tokio::task::spawn_blocking(move || unpack_and_keep(&inner, &plan, tee));
         let phases = &self.inner.phases;
-        let fetched = phases.time(Phase::PullFetch, self.fetch(origin, feed, start));
+        let fetched = phases.time(Phase::PullFetch, self.fetch(&mut stream, feed));
         let unpacked = phases.time(Phase::PullUnpack, finished(worker));
         let (fetched, unpacked) = tokio::join!(fetched, unpacked);
-        let error = match (fetched, unpacked) {
+        let failed = match (fetched, unpacked) {
             (Fetched::Whole | Fetched::HungUp, Ok(unpacked)) => return Ok(unpacked),
             (Fetched::Whole | Fetched::HungUp, Err(failed)) => *failed,
             (fetched, unpacked) => Failed {
@@ -171,16 +182,32 @@ impl LayerJob {
                 },
             },
         };
-        if let Some(ingest) = error.ingest
-            && error.error.blames_content()
-        {
-            blocking(move || ingest.discard()).await?;
-        }
-        Err(error.error)
+        Err(self.refuse(failed, &stream, start).await)
     }
 
-    async fn fetch(&self, origin: &Repository, feed: Feed, start: u64) -> Fetched {
-        let mut stream = origin.blob(&self.plan.digest, Some(self.plan.size), start);
+    /// Discards bytes that are wrong, and says whether others may have the right ones.
+    async fn refuse(&self, failed: Failed, stream: &BlobStream, start: u64) -> Refused {
+        let Failed { error, ingest } = failed;
+        if !error.blames_content() {
+            return Refused::ForGood(error);
+        }
+        // Where the digest is right, nobody has anything better.
+        let is_the_blob = ingest
+            .as_ref()
+            .is_some_and(|ingest| ingest.actual() == self.plan.digest);
+        if let Some(ingest) = ingest
+            && let Err(error) = blocking(move || ingest.discard()).await
+        {
+            return Refused::ForGood(error.into());
+        }
+        // Of what an earlier pull has left nobody knows who gave it.
+        match start == 0 && !is_the_blob && stream.disbelieve(&error) {
+            true => Refused::ByMirrors,
+            false => Refused::ForGood(error),
+        }
+    }
+
+    async fn fetch(&self, stream: &mut BlobStream, feed: Feed) -> Fetched {
         loop {
             let chunk = tokio::select! {
                 biased;

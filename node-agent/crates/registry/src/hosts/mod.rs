@@ -12,7 +12,7 @@ mod load;
 mod tls;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use reqwest::Url;
 use reqwest::header::HeaderName;
@@ -55,6 +55,8 @@ pub(crate) struct Host {
     pub(crate) headers: Vec<(HeaderName, String)>,
     pub(crate) auth: Auth,
     faults: AtomicU32,
+    /// Whether it has served something else than was asked for.
+    disbelieved: AtomicBool,
 }
 
 impl Host {
@@ -68,6 +70,7 @@ impl Host {
             headers: Vec::new(),
             auth,
             faults: AtomicU32::new(0),
+            disbelieved: AtomicBool::new(false),
         }
     }
 
@@ -111,8 +114,15 @@ impl Host {
         self.faults.store(0, Ordering::Relaxed);
     }
 
-    /// Says whether a mirror has failed so often that it is not asked again.
+    /// Takes note that it has served something else than was asked for; that is not forgiven.
+    /// Returns whether that is news.
+    pub(crate) fn disbelieve(&self) -> bool {
+        !self.disbelieved.swap(true, Ordering::Relaxed)
+    }
+
+    /// Says whether a mirror has lied, or failed so often, that it is not asked again.
     pub(crate) fn is_given_up(&self) -> bool {
-        self.faults.load(Ordering::Relaxed) >= MAX_FAULTS
+        self.disbelieved.load(Ordering::Relaxed)
+            || self.faults.load(Ordering::Relaxed) >= MAX_FAULTS
     }
 }
