@@ -9,7 +9,7 @@ use crate::workspace;
 
 const FLOORS: &[(u8, &[&str])] = &[
     (0, &["agent-types", "proto", "proto-shim"]),
-    (1, &["agent-sys", "agent-telemetry"]),
+    (1, &["agent-program", "agent-sys", "agent-telemetry"]),
     (
         2,
         &[

@@ -32,7 +32,7 @@ impl Described {
         std::fs::write(folder.join("hosts.toml"), text).context("write hosts.toml")
     }
 
-    fn credentials(&self, text: &str) -> Result<()> {
+    pub(crate) fn credentials(&self, text: &str) -> Result<()> {
         std::fs::write(self.0.path().join("config.json"), text).context("write config.json")
     }
 

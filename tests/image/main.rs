@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod broken;
+mod helpers;
 mod hosts;
 mod layers;
 mod memory;

@@ -1,6 +1,7 @@
 //! The parts of the file, each as the crate that it is for wants it.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use agent_cgroup::{CgroupPath, Driver};
@@ -146,12 +147,20 @@ pub(super) fn containers(raw: &raw::Containers, problems: &mut Vec<String>) {
     }
 }
 
+/// Returns where the programs of this machine are.
+fn programs() -> Vec<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let directories = std::env::split_paths(&path);
+    directories.filter(|path| path.is_absolute()).collect()
+}
+
 pub(super) fn registry(raw: &raw::Images, problems: &mut Vec<String>) -> agent_registry::Config {
     let mut config = agent_registry::Config {
         proxies: agent_registry::Proxies::from_variables(|name| std::env::var(name).ok()),
         hosts_directory: Some(raw.registries_directory.clone())
             .filter(|path| !path.as_os_str().is_empty()),
         credential_files: raw.credential_files.clone(),
+        helper_directories: programs(),
         ..agent_registry::Config::default()
     };
     for (name, path) in std::iter::once(("registries_directory", &raw.registries_directory))

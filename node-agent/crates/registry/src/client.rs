@@ -7,6 +7,7 @@ use agent_types::{Digest, Reference};
 use reqwest::Method;
 use reqwest::header::ACCEPT;
 use sha2::{Digest as _, Sha256, Sha512};
+use tokio::runtime::Handle;
 
 use crate::auth::Auth;
 use crate::blob::BlobStream;
@@ -69,7 +70,8 @@ impl Client {
     ) -> Result<Repository, RouteError> {
         let shared = Arc::clone(&self.shared);
         let (wanted, auth) = (reference.clone(), auth.clone());
-        let read = move || hosts::route(&shared.transport, &wanted, &auth);
+        let runtime = Handle::current();
+        let read = move || hosts::route(&shared.transport, &wanted, &auth, runtime);
         let route = tokio::task::spawn_blocking(read).await;
         let route = route.map_err(|_| RouteError::Interrupted {
             registry: reference.registry().to_owned(),

@@ -17,6 +17,8 @@ pub struct Config {
     pub hosts_directory: Option<PathBuf>,
     /// Docker-style files with the node's own credentials, shown where a caller brings none.
     pub credential_files: Vec<PathBuf>,
+    /// Where the credential helpers that they name are installed.
+    pub helper_directories: Vec<PathBuf>,
     /// Proxies for everything that is not on loopback.
     pub proxies: Proxies,
     /// How long to wait.
@@ -37,6 +39,7 @@ impl Default for Config {
             plain_http: Vec::new(),
             hosts_directory: None,
             credential_files: Vec::new(),
+            helper_directories: Vec::new(),
             proxies: Proxies::default(),
             timeouts: Timeouts::default(),
             retries: Retries::default(),

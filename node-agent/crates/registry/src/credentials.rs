@@ -1,4 +1,4 @@
-//! Credentials of the node, from files as docker writes them.
+//! Credentials of the node, from files as docker writes them and the helpers that they name.
 
 use std::collections::HashMap;
 use std::io;
@@ -8,20 +8,42 @@ use agent_types::reference::DEFAULT_REGISTRY;
 use serde::Deserialize;
 
 use crate::auth::{Auth, Secret};
+use crate::helper::Helpers;
 use crate::hosts::RouteError;
 use crate::hosts::read;
 
 /// What the files say, the first one counting most.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Credentials {
-    /// By host and, where it is for a part of a registry only, the beginning of the repository.
-    entries: Vec<(String, Auth)>,
+    said: Said,
+    helpers: Helpers,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Default)]
+struct Said {
+    /// By host and, where it is for a part of a registry only, the beginning of the repository.
+    entries: Vec<(String, Auth)>,
+    /// Helpers for one registry, by its host.
+    helpers: Vec<(String, Named)>,
+    /// Helpers for all others.
+    stores: Vec<Named>,
+}
+
+/// A helper, and the file that names it.
+#[derive(Debug)]
+struct Named {
+    helper: String,
+    path: PathBuf,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
 struct DockerConfig {
-    #[serde(default)]
     auths: HashMap<String, Entry>,
+    #[serde(rename = "credHelpers")]
+    helpers: HashMap<String, String>,
+    #[serde(rename = "credsStore")]
+    store: String,
 }
 
 #[derive(Deserialize, Default)]
@@ -36,23 +58,85 @@ struct Entry {
 
 impl Credentials {
     /// Reads the files; one that is not there says nothing. Blocking.
-    pub(crate) fn load(paths: &[PathBuf]) -> Result<Self, RouteError> {
-        let mut entries = Vec::new();
+    pub(crate) fn load(paths: &[PathBuf], helpers: Helpers) -> Result<Self, RouteError> {
+        let mut said = Said::default();
         for path in paths {
             match read(path) {
-                Ok(bytes) => entries.extend(parse(path, &bytes)?),
+                Ok(bytes) => said.add(path, &bytes)?,
                 Err(RouteError::Read { source, .. })
                     if source.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(Self { entries })
+        Ok(Self { said, helpers })
     }
 
-    /// Returns what is shown for a repository: what is said of it, of a group that it is in, or of
-    /// its whole registry.
-    pub(crate) fn find(&self, registry: &str, repository: &str) -> Option<Auth> {
-        let whole = format!("{}/{repository}", host_name(registry));
+    /// Returns what is shown for a repository: what the registry's own helper has, else what is
+    /// said of the repository, of a group that it is in, or of its whole registry, else what the
+    /// helper for all registries has. Blocking.
+    pub(crate) fn find(
+        &self,
+        registry: &str,
+        repository: &str,
+    ) -> Result<Option<Auth>, RouteError> {
+        let host = host_name(registry);
+        for (_, named) in self.said.helpers.iter().filter(|(of, _)| *of == host) {
+            if let Some(auth) = self.ask(named, &host)? {
+                return Ok(Some(auth));
+            }
+        }
+        if let Some(auth) = self.said.find(&host, repository) {
+            return Ok(Some(auth));
+        }
+        for named in &self.said.stores {
+            if let Some(auth) = self.ask(named, &host)? {
+                return Ok(Some(auth));
+            }
+        }
+        Ok(None)
+    }
+
+    fn ask(&self, named: &Named, host: &str) -> Result<Option<Auth>, RouteError> {
+        let answer = self.helpers.ask(&named.helper, host);
+        answer.map_err(|source| RouteError::Helper {
+            path: named.path.clone(),
+            registry: host.to_owned(),
+            source: Box::new(source),
+        })
+    }
+}
+
+impl Said {
+    /// Adds what a file says behind what those before it say.
+    fn add(&mut self, path: &Path, bytes: &[u8]) -> Result<(), RouteError> {
+        let refused = || RouteError::Credentials {
+            path: path.to_owned(),
+        };
+        let named = |helper| Named {
+            helper,
+            path: path.to_owned(),
+        };
+        let config: DockerConfig = serde_json::from_slice(bytes).map_err(|_| refused())?;
+        let mut entries = Vec::new();
+        for (place, entry) in config.auths {
+            let auth = entry.auth().map_err(|_| refused())?;
+            if auth != Auth::Anonymous {
+                entries.push((place_of(&place), auth));
+            }
+        }
+        entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+        self.entries.extend(entries);
+        let helpers = config.helpers.into_iter();
+        let helpers = helpers.map(|(place, helper)| (host_of_place(&place), named(helper)));
+        self.helpers.extend(helpers);
+        if !config.store.is_empty() {
+            self.stores.push(named(config.store));
+        }
+        Ok(())
+    }
+
+    fn find(&self, host: &str, repository: &str) -> Option<Auth> {
+        let whole = format!("{host}/{repository}");
         let mut wanted = whole.as_str();
         loop {
             if let Some((_, auth)) = self.entries.iter().find(|(place, _)| place == wanted) {
@@ -61,22 +145,6 @@ impl Credentials {
             wanted = wanted.rsplit_once('/')?.0;
         }
     }
-}
-
-fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<(String, Auth)>, RouteError> {
-    let refused = || RouteError::Credentials {
-        path: path.to_owned(),
-    };
-    let config: DockerConfig = serde_json::from_slice(bytes).map_err(|_| refused())?;
-    let mut found = Vec::new();
-    for (place, entry) in config.auths {
-        let auth = entry.auth().map_err(|_| refused())?;
-        if auth != Auth::Anonymous {
-            found.push((place_of(&place), auth));
-        }
-    }
-    found.sort_by(|(a, _), (b, _)| a.cmp(b));
-    Ok(found)
 }
 
 impl Entry {
@@ -114,6 +182,12 @@ fn place_of(text: &str) -> String {
     }
 }
 
+fn host_of_place(text: &str) -> String {
+    let place = place_of(text);
+    let host = place.split_once('/').map(|(host, _)| host.to_owned());
+    host.unwrap_or(place)
+}
+
 /// Returns the name that a registry's credentials are filed under.
 fn host_name(host: &str) -> String {
     match host {
@@ -125,10 +199,7 @@ fn host_name(host: &str) -> String {
 /// Says whether credentials for `server`, a host or an address, are meant for a registry. Those for
 /// no server in particular are for the one that is asked.
 pub(crate) fn are_for(server: &str, registry: &str) -> bool {
-    let place = place_of(server.trim());
-    let host = place
-        .split_once('/')
-        .map_or(place.as_str(), |(host, _)| host);
+    let host = host_of_place(server.trim());
     host.is_empty() || host == host_name(registry)
 }
 
@@ -136,10 +207,10 @@ pub(crate) fn are_for(server: &str, registry: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn credentials(text: &str) -> Credentials {
-        Credentials {
-            entries: parse(Path::new("/config.json"), text.as_bytes()).unwrap(),
-        }
+    fn said(text: &str) -> Result<Said, RouteError> {
+        let mut said = Said::default();
+        said.add(Path::new("/config.json"), text.as_bytes())?;
+        Ok(said)
     }
 
     fn user(auth: Option<Auth>) -> Option<String> {
@@ -151,7 +222,7 @@ mod tests {
 
     #[test]
     fn the_closest_entry_counts() {
-        let all = credentials(
+        let all = said(
             r#"{"auths":{
                 "https://index.docker.io/v1/":{"auth":"aHViOng="},
                 "r.io":{"auth":"d2hvbGU6eA=="},
@@ -160,8 +231,10 @@ mod tests {
                 "http://10.0.0.1:5000":{"identitytoken":"t"},
                 "empty.io":{}
             },"credsStore":"desktop","HttpHeaders":{}}"#,
-        );
-        let found = |registry: &str, repository: &str| user(all.find(registry, repository));
+        )
+        .unwrap();
+        let found =
+            |registry: &str, repository: &str| user(all.find(&host_name(registry), repository));
         assert_eq!(
             found("docker.io", "library/busybox").as_deref(),
             Some("hub")
@@ -178,13 +251,30 @@ mod tests {
 
     #[test]
     fn a_file_that_is_none_is_refused_without_showing_it() {
-        let path = Path::new("/config.json");
         for text in [r#"{"auths":{"x":{"auth":"hunter2"}}}"#, "hunter2"] {
-            let error = parse(path, text.as_bytes()).unwrap_err();
+            let error = said(text).unwrap_err();
             assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
         }
-        let none = Credentials::load(&["/nonexistent/config.json".into()]).unwrap();
-        assert_eq!(none.find("r.io", "x"), None);
+    }
+
+    #[tokio::test]
+    async fn files_that_are_not_there_say_nothing_and_a_helper_for_another_is_not_asked() {
+        let helpers = || Helpers {
+            directories: Vec::new(),
+            runtime: tokio::runtime::Handle::current(),
+        };
+        let none = Credentials::load(&["/nonexistent/config.json".into()], helpers()).unwrap();
+        assert_eq!(none.find("r.io", "x").unwrap(), None);
+        let text =
+            r#"{"auths":{"r.io":{"auth":"YTpi"}},"credHelpers":{"https://h.io/v2/":"absent"}}"#;
+        let all = Credentials {
+            said: said(text).unwrap(),
+            helpers: helpers(),
+        };
+        assert_eq!(user(all.find("r.io", "x").unwrap()).as_deref(), Some("a"));
+        assert_eq!(all.find("other.io", "x").unwrap(), None);
+        let error = all.find("h.io", "x").unwrap_err();
+        assert!(error.to_string().contains("/config.json"), "{error}");
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! What a plugin's output means.
 
+use agent_program::{Output, one_line};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::process::Output;
 use super::{Command, PluginError};
 use crate::version::SpecVersion;
 
@@ -63,12 +63,6 @@ fn message(refusal: &Refusal) -> String {
         (message, details) => format!("{message}; {details}"),
     };
     one_line(&whole, MAX_COMPLAINT)
-}
-
-/// Returns at most `limit` characters without anything that could forge a line of a log.
-pub(super) fn one_line(text: &str, limit: usize) -> String {
-    let plain = |c: char| if c.is_control() { ' ' } else { c };
-    text.trim().chars().map(plain).take(limit).collect()
 }
 
 /// Returns the versions that an answer to VERSION names; an old plugin names none and speaks the oldest.

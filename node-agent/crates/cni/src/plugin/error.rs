@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use agent_program::RunError;
 use agent_types::{Classify, ErrorKind};
 
 use super::{Command, Ending};
@@ -104,6 +105,32 @@ pub enum PluginError {
         /// Why.
         source: io::Error,
     },
+}
+
+impl PluginError {
+    /// Returns why a plugin's program did not come to its own end.
+    pub(super) fn of_run(plugin: &str, command: Command, error: RunError) -> Self {
+        let plugin = plugin.to_owned();
+        match error {
+            RunError::Start { path, source } => Self::Start { path, source },
+            RunError::Follow { source, .. } => Self::Follow {
+                plugin,
+                command,
+                source,
+            },
+            RunError::TimedOut { limit, said, .. } => Self::TimedOut {
+                plugin,
+                command,
+                limit,
+                said,
+            },
+            RunError::TooMuch { limit, .. } => Self::TooMuch {
+                plugin,
+                command,
+                limit,
+            },
+        }
+    }
 }
 
 fn quoted(said: &str) -> String {

@@ -2,21 +2,23 @@
 
 mod answer;
 mod error;
-mod process;
 
 use std::fmt;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
+use agent_program::{Environment, Run};
 use serde_json::Value;
 use tracing::Instrument as _;
 
+pub use agent_program::Ending;
 pub(crate) use answer::supported_versions;
 pub use error::PluginError;
-pub use process::Ending;
 
 use crate::request::Request;
+
+/// Longest answer that is taken, in bytes.
+const MAX_ANSWER: usize = 1 << 20;
 
 /// What a plugin is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,19 +68,12 @@ pub(crate) struct Runner {
 impl Runner {
     /// Returns the program of a plugin: the first executable file of that name.
     pub(crate) fn find(&self, plugin: &str) -> Result<PathBuf, PluginError> {
-        let paths = self
-            .directories
-            .iter()
-            .map(|directory| directory.join(plugin));
-        paths
-            .into_iter()
-            .find(|path| is_program(path))
-            .ok_or_else(|| PluginError::NotFound {
-                plugin: plugin.to_owned(),
-                directories: std::env::join_paths(&self.directories)
-                    .unwrap_or_default()
-                    .into(),
-            })
+        agent_program::find(plugin, &self.directories).ok_or_else(|| PluginError::NotFound {
+            plugin: plugin.to_owned(),
+            directories: std::env::join_paths(&self.directories)
+                .unwrap_or_default()
+                .into(),
+        })
     }
 
     /// Runs a plugin once and returns its answer; `Null` where it has none.
@@ -91,15 +86,16 @@ impl Runner {
     async fn run_here(&self, plugin: &str, request: &Request) -> Result<Value, PluginError> {
         let program = self.find(plugin)?;
         let began = std::time::Instant::now();
-        let run = process::Run {
-            plugin,
+        let run = Run {
             program: &program,
-            command: request.command,
-            environment: request.environment(&self.directories),
+            arguments: &[],
+            environment: Environment::Only(request.environment(&self.directories)),
             input: request.input.to_string().into_bytes(),
             limit: self.limit,
+            most: MAX_ANSWER,
         };
-        let output = process::run(run).await?;
+        let output = agent_program::run(run).await;
+        let output = output.map_err(|error| PluginError::of_run(plugin, request.command, error))?;
         tracing::debug!(
             path = %program.display(),
             command = request.command.as_str(),
@@ -108,9 +104,4 @@ impl Runner {
         );
         answer::read(plugin, request.command, output)
     }
-}
-
-fn is_program(path: &Path) -> bool {
-    std::fs::metadata(path)
-        .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use agent_types::{Classify, ErrorKind};
 
+use crate::helper::HelperError;
+
 /// Why a registry's hosts or the node's credentials for it cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RouteError {
@@ -60,6 +62,16 @@ pub enum RouteError {
         /// The file.
         path: PathBuf,
     },
+    /// The program that keeps credentials did not say what it has.
+    #[error("credentials for registry {registry} are not to be had as {} says", path.display())]
+    Helper {
+        /// The file that names it.
+        path: PathBuf,
+        /// The registry.
+        registry: String,
+        /// What went wrong.
+        source: Box<HelperError>,
+    },
     /// The reading did not come to its end.
     #[error("hosts of registry {registry} could not be looked up")]
     Interrupted {
@@ -76,6 +88,7 @@ impl Classify for RouteError {
             | Self::Format { .. }
             | Self::Value { .. }
             | Self::Certificate { .. }
+            | Self::Helper { .. }
             | Self::Credentials { .. } => ErrorKind::FailedPrecondition,
         }
     }

@@ -9,6 +9,7 @@ use agent_types::Reference;
 use agent_types::reference::DEFAULT_REGISTRY;
 use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
+use tokio::runtime::Handle;
 
 use super::error::RouteError;
 use super::file::{HostsFile, Settings};
@@ -16,6 +17,7 @@ use super::tls::Tls;
 use super::{Host, Route};
 use crate::auth::Auth;
 use crate::credentials::Credentials;
+use crate::helper::Helpers;
 use crate::plain::is_loopback;
 use crate::transport::{Transport, host_of};
 
@@ -24,14 +26,20 @@ const MAX_FILE: u64 = 1 << 20;
 /// Where registries without a folder of their own are described.
 const DEFAULT_FOLDER: &str = "_default";
 
-/// Reads where a repository is served, and what to show there. Blocking.
+/// Reads where a repository is served, and what to show there, which `runtime` may have to ask a
+/// program for. Blocking.
 pub(crate) fn route(
     transport: &Transport,
     reference: &Reference,
     auth: &Auth,
+    runtime: Handle,
 ) -> Result<Route, RouteError> {
     let config = transport.config();
-    let credentials = Credentials::load(&config.credential_files)?;
+    let helpers = Helpers {
+        directories: config.helper_directories.clone(),
+        runtime,
+    };
+    let credentials = Credentials::load(&config.credential_files, helpers)?;
     let loader = Loader {
         transport,
         reference,
@@ -74,7 +82,7 @@ impl Loader<'_> {
         for (name, settings) in file.mirrors() {
             let base = base(&path, name, settings)?;
             let tls = Arc::new(Tls::load(&path, settings)?);
-            let auth = self.auth_of_mirror(&base, &tls);
+            let auth = self.auth_of_mirror(&base, &tls)?;
             let mut host = Host::new(base, auth, tls);
             host.namespace = Some(self.reference.registry().to_owned());
             hosts.push(Arc::new(described(host, &path, settings)?));
@@ -101,7 +109,7 @@ impl Loader<'_> {
         let auth = match self.asked {
             Auth::Anonymous => self
                 .credentials
-                .find(registry, self.reference.repository())
+                .find(registry, self.reference.repository())?
                 .unwrap_or_default(),
             asked => asked.clone(),
         };
@@ -116,17 +124,17 @@ impl Loader<'_> {
 
     /// Chooses what a mirror is shown: credentials of its own, else the caller's, unless they would
     /// go over the network in the clear or to a host that nobody has checked.
-    fn auth_of_mirror(&self, base: &Url, tls: &Tls) -> Auth {
+    fn auth_of_mirror(&self, base: &Url, tls: &Tls) -> Result<Auth, RouteError> {
         let own = self
             .credentials
-            .find(&host_of(base), self.reference.repository());
+            .find(&host_of(base), self.reference.repository())?;
         let is_safe = is_loopback(base.host_str().unwrap_or_default())
             || base.scheme() == "https" && tls.verifies();
-        match own {
+        Ok(match own {
             Some(own) => own,
             None if is_safe => self.asked.clone(),
             None => Auth::Anonymous,
-        }
+        })
     }
 }
 

@@ -1,10 +1,10 @@
-//! Runs a program once: pipes, a clean environment, a process group of its own, an end in time.
+//! Runs a program once: pipes, a process group of its own, an end in time.
 
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -13,11 +13,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
 
-use super::answer::one_line;
-use super::{Command, PluginError};
-
-/// Longest answer that is taken, in bytes.
-const MAX_ANSWER: usize = 1 << 20;
+use super::one_line;
 
 /// How much of the end of standard error is kept, in bytes.
 const KEPT_COMPLAINT: usize = 1 << 10;
@@ -38,7 +34,9 @@ pub enum Ending {
 }
 
 impl Ending {
-    pub(super) fn is_success(self) -> bool {
+    /// Returns whether the program says that it has done what it was to do.
+    #[must_use]
+    pub fn is_success(self) -> bool {
         self == Self::Exited(0)
     }
 }
@@ -61,22 +59,90 @@ impl fmt::Display for Ending {
     }
 }
 
+/// The variables that a program sees.
+#[derive(Debug)]
+pub enum Environment {
+    /// Those of this process.
+    Inherited,
+    /// These alone.
+    Only(Vec<(&'static str, String)>),
+}
+
 /// A program to run.
-pub(super) struct Run<'a> {
-    pub(super) plugin: &'a str,
-    pub(super) program: &'a Path,
-    pub(super) command: Command,
-    pub(super) environment: Vec<(&'static str, String)>,
-    pub(super) input: Vec<u8>,
-    pub(super) limit: Duration,
+#[derive(Debug)]
+pub struct Run<'a> {
+    /// Its file.
+    pub program: &'a Path,
+    /// Its arguments.
+    pub arguments: &'a [&'a str],
+    /// Its variables.
+    pub environment: Environment,
+    /// What it reads from standard input.
+    pub input: Vec<u8>,
+    /// How long it may run.
+    pub limit: Duration,
+    /// Most bytes that it may answer.
+    pub most: usize,
 }
 
 /// What became of it.
-pub(super) struct Output {
-    pub(super) ending: Ending,
-    pub(super) stdout: Vec<u8>,
+pub struct Output {
+    /// How it ended.
+    pub ending: Ending,
+    /// What it wrote to standard output.
+    pub stdout: Vec<u8>,
     /// The end of standard error, as one line.
-    pub(super) said: String,
+    pub said: String,
+}
+
+impl fmt::Debug for Output {
+    // An answer may be a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Output")
+            .field("ending", &self.ending)
+            .field("stdout", &self.stdout.len())
+            .field("said", &self.said)
+            .finish()
+    }
+}
+
+/// Why a program did not come to its own end.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// It could not be started.
+    #[error("{} could not be started", path.display())]
+    Start {
+        /// The program.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It was lost sight of, and killed.
+    #[error("{} could not be followed", path.display())]
+    Follow {
+        /// The program.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It did not end in time; it was killed.
+    #[error("{} did not end within {} s and was killed", path.display(), limit.as_secs_f32())]
+    TimedOut {
+        /// The program.
+        path: PathBuf,
+        /// How long it had.
+        limit: Duration,
+        /// The end of what it wrote to standard error.
+        said: String,
+    },
+    /// It writes without end; it was killed.
+    #[error("{} answered with more than {limit} bytes and was killed", path.display())]
+    TooMuch {
+        /// The program.
+        path: PathBuf,
+        /// Most bytes that are taken.
+        limit: usize,
+    },
 }
 
 /// What a program has written so far.
@@ -94,10 +160,13 @@ enum Broken {
 
 /// Runs a program to its end. Where it fails, takes too long, says too much, or the caller goes
 /// away, everything in its process group is killed.
-pub(super) async fn run(run: Run<'_>) -> Result<Output, PluginError> {
-    let follow = |source| PluginError::Follow {
-        plugin: run.plugin.to_owned(),
-        command: run.command,
+///
+/// # Errors
+/// Says why it did not come to its own end; how it ended otherwise is no error.
+pub async fn run(run: Run<'_>) -> Result<Output, RunError> {
+    let path = || run.program.to_owned();
+    let follow = |source| RunError::Follow {
+        path: path(),
         source,
     };
     let mut child = spawn(&run)?;
@@ -106,7 +175,7 @@ pub(super) async fn run(run: Run<'_>) -> Result<Output, PluginError> {
     let mut heard = Heard::default();
     let listened = tokio::time::timeout(
         run.limit,
-        listen(&mut child, &group, &run.input, &mut heard),
+        listen(&mut child, &group, (&run.input, run.most), &mut heard),
     )
     .await;
     let said = one_line(&String::from_utf8_lossy(&heard.stderr), KEPT_COMPLAINT);
@@ -119,36 +188,38 @@ pub(super) async fn run(run: Run<'_>) -> Result<Output, PluginError> {
                 said,
             });
         }
-        Ok(Err(Broken::TooMuch)) => PluginError::TooMuch {
-            plugin: run.plugin.to_owned(),
-            command: run.command,
-            limit: MAX_ANSWER,
+        Ok(Err(Broken::TooMuch)) => RunError::TooMuch {
+            path: path(),
+            limit: run.most,
         },
         Ok(Err(Broken::Io(source))) => follow(source),
-        Err(_) => PluginError::TimedOut {
-            plugin: run.plugin.to_owned(),
-            command: run.command,
+        Err(_) => RunError::TimedOut {
+            path: path(),
             limit: run.limit,
             said,
         },
     };
     drop(group);
-    // Nobody is told before it is gone, or the network would be undone under its hands.
+    // Nobody is told before it is gone, or what it does would be undone under its hands.
     let _ = tokio::time::timeout(REAP, child.wait()).await;
     Err(failure)
 }
 
-fn spawn(run: &Run<'_>) -> Result<Child, PluginError> {
-    tokio::process::Command::new(run.program)
-        .env_clear()
-        .envs(run.environment.iter().map(|(key, value)| (key, value)))
+fn spawn(run: &Run<'_>) -> Result<Child, RunError> {
+    let mut command = tokio::process::Command::new(run.program);
+    if let Environment::Only(variables) = &run.environment {
+        let variables = variables.iter().map(|(key, value)| (key, value));
+        command.env_clear().envs(variables);
+    }
+    command
+        .args(run.arguments)
         .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
         .spawn()
-        .map_err(|source| PluginError::Start {
+        .map_err(|source| RunError::Start {
             path: run.program.to_owned(),
             source,
         })
@@ -169,14 +240,14 @@ async fn end(child: &mut Child, group: Group) -> io::Result<Ending> {
 async fn listen(
     child: &mut Child,
     group: &Group,
-    input: &[u8],
+    (input, most): (&[u8], usize),
     heard: &mut Heard,
 ) -> Result<(), Broken> {
     let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
         return Err(Broken::Io(io::ErrorKind::BrokenPipe.into()));
     };
-    let mut talk = Box::pin(talk((stdin, stdout, stderr), input, heard));
+    let mut talk = Box::pin(talk((stdin, stdout, stderr), (input, most), heard));
     let mut ended = Box::pin(group.leader_ended());
     tokio::select! {
         done = &mut talk => {
@@ -193,7 +264,7 @@ async fn listen(
 
 async fn talk(
     (mut stdin, stdout, stderr): (ChildStdin, ChildStdout, ChildStderr),
-    input: &[u8],
+    (input, most): (&[u8], usize),
     heard: &mut Heard,
 ) -> Result<(), Broken> {
     let write = async move {
@@ -207,15 +278,15 @@ async fn talk(
     } = heard;
     tokio::try_join!(
         write,
-        read_answer(stdout, answer),
+        read_answer(stdout, answer, most),
         read_complaint(stderr, complaint)
     )?;
     Ok(())
 }
 
-async fn read_answer(mut from: ChildStdout, into: &mut Vec<u8>) -> Result<(), Broken> {
+async fn read_answer(mut from: ChildStdout, into: &mut Vec<u8>, most: usize) -> Result<(), Broken> {
     while read_some(&mut from, into).await? > 0 {
-        if into.len() > MAX_ANSWER {
+        if into.len() > most {
             return Err(Broken::TooMuch);
         }
     }
@@ -292,5 +363,65 @@ impl Drop for Group {
             // It has no member any more: what was wanted.
             let _ = rustix::process::kill_process_group(self.leader, Signal::KILL);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn shell(line: &str, limit: Duration) -> Result<Output, RunError> {
+        run(Run {
+            program: Path::new("/bin/sh"),
+            arguments: &["-c", line],
+            environment: Environment::Only(vec![("WORD", "here".to_owned())]),
+            input: b"in".to_vec(),
+            limit,
+            most: 1000,
+        })
+        .await
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn a_program_is_fed_and_heard() {
+        let output = shell("cat; echo $WORD; echo no >&2; exit 3", LONG).await;
+        let output = output.unwrap();
+        assert_eq!(output.ending, Ending::Exited(3));
+        assert_eq!(output.stdout, b"inhere\n");
+        assert_eq!(output.said, "no");
+        assert!(!format!("{output:?}").contains("here"));
+    }
+
+    #[tokio::test]
+    async fn one_that_says_too_much_or_takes_too_long_is_killed() {
+        let endless = shell("while :; do echo more; done", LONG).await;
+        assert!(matches!(endless, Err(RunError::TooMuch { .. })));
+        let silent = shell("sleep 1000 & echo $! >&2; wait", Duration::from_secs(1)).await;
+        let Err(RunError::TimedOut { said, .. }) = silent else {
+            panic!("it did end");
+        };
+        // What it started is in its group, and ends with it.
+        if let Ok(child) = said.parse::<i32>() {
+            let child = Pid::from_raw(child).unwrap();
+            if let Ok(pidfd) = rustix::process::pidfd_open(child, PidfdFlags::NONBLOCK) {
+                drop(register(pidfd).unwrap().readable().await.unwrap());
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn one_that_is_not_there_is_named() {
+        let run = run(Run {
+            program: Path::new("/nonexistent/program"),
+            arguments: &[],
+            environment: Environment::Inherited,
+            input: Vec::new(),
+            limit: LONG,
+            most: 10,
+        });
+        let error = run.await.unwrap_err().to_string();
+        assert!(error.contains("/nonexistent/program"), "{error}");
     }
 }
