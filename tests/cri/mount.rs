@@ -21,6 +21,16 @@ impl SharedMount {
         mount(&["--make-shared"], &made.0)?;
         Ok(made)
     }
+
+    /// Returns the same file system at another place, where what is mounted here shows and nothing
+    /// is passed back.
+    fn slave(&self, path: PathBuf) -> Result<Self> {
+        std::fs::create_dir_all(&path)?;
+        run(Command::new("mount").arg("--bind").arg(&self.0).arg(&path))?;
+        let made = Self(path);
+        mount(&["--make-slave"], &made.0)?;
+        Ok(made)
+    }
 }
 
 impl Drop for SharedMount {
@@ -104,6 +114,53 @@ async fn mounts_travel_as_their_propagation_says() -> Result<()> {
     );
     node.remove_all().await?;
     drop(shared);
+    node.finish().await
+}
+
+#[tokio::test]
+async fn a_source_that_passes_no_mounts_on_is_refused_where_they_are_to_travel() -> Result<()> {
+    let node = Node::start().await?;
+    let source = SharedMount::new(node.agent.directory().join("source"))?;
+    let mut config = node.sandbox_config("pod");
+    let linux = config.linux.get_or_insert_default();
+    linux.security_context.get_or_insert_default().privileged = true;
+    let sandbox = node.sandbox_of(config).await?;
+    let create = async |name: &str, source: &SharedMount, propagation: MountPropagation| {
+        let mut config = node.container_config(name, &["/bin/pause"]);
+        config.mounts = vec![Mount {
+            propagation: propagation.into(),
+            ..volume("/data", &source.0)
+        }];
+        let linux = config.linux.get_or_insert_default();
+        linux.security_context.get_or_insert_default().privileged = true;
+        node.cri
+            .create_container(&sandbox.id, &config, &sandbox.config)
+            .await
+    };
+    let (slave, both) = (
+        MountPropagation::PropagationHostToContainer,
+        MountPropagation::PropagationBidirectional,
+    );
+    mount(&["--make-private"], &source.0)?;
+    for (name, propagation, needs) in [
+        ("private-slave", slave, "shared or slave"),
+        ("private-both", both, "shared"),
+    ] {
+        let refused = create(name, &source, propagation).await.err();
+        let refused = refused.context("nothing is passed on")?;
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+        let words = format!("is not on a {needs} mount");
+        assert!(refused.message().contains(&words), "{refused:?}");
+    }
+    // A slave passes on what comes to it, and nothing back.
+    mount(&["--make-shared"], &source.0)?;
+    let follower = source.slave(node.agent.directory().join("follower"))?;
+    create("slave-slave", &follower, slave).await?;
+    let refused = create("slave-both", &follower, both).await.err();
+    let refused = refused.context("nothing comes back")?;
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+    node.remove_all().await?;
+    drop((follower, source));
     node.finish().await
 }
 

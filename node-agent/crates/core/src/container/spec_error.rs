@@ -77,11 +77,13 @@ pub enum SpecError {
         /// What the kernel said.
         source: std::io::Error,
     },
-    /// Mounts made in the container could not come out.
-    #[error("mount source {} is not on a shared mount, so it cannot be bidirectional", path.display())]
-    NotShared {
+    /// Mounts made later could not come out of the container, or into it.
+    #[error("mount source {} is not on a {needs} mount, which its propagation needs", path.display())]
+    NotPassedOn {
         /// The path.
         path: PathBuf,
+        /// "shared", or "shared or slave".
+        needs: &'static str,
     },
     /// The device is not there, or is none.
     #[error("device {} cannot be used", path.display())]

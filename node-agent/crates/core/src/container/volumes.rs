@@ -38,8 +38,18 @@ pub(super) fn take(
         if *create && !path.exists() {
             std::fs::create_dir_all(path).map_err(failed)?;
         }
-        if mount.propagation == Propagation::Bidirectional && !is_shared(path).map_err(failed)? {
-            return Err(SpecError::NotShared { path: path.clone() });
+        let passing = match mount.propagation {
+            Propagation::Private => None,
+            Propagation::HostToContainer => Some(Passing::SHARED_OR_SLAVE),
+            Propagation::Bidirectional => Some(Passing::SHARED),
+        };
+        if let Some(passing) = passing
+            && !passing.holds_for(path).map_err(failed)?
+        {
+            return Err(SpecError::NotPassedOn {
+                path: path.clone(),
+                needs: passing.shown,
+            });
         }
         let volume = copy(path, &mount.destination)?;
         if mount.ids.is_some() {
@@ -67,25 +77,44 @@ fn copy(path: &Path, destination: &str) -> Result<VolumeMount, SpecError> {
     })
 }
 
-/// Returns whether the mount that holds `path` passes mounts on: a container's mounts could not
-/// come out through any other.
-fn is_shared(path: &Path) -> std::io::Result<bool> {
-    let found = statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID)?;
-    let mounts = std::fs::read_to_string(MOUNTS)?;
-    Ok(is_shared_in(&mounts, found.stx_mnt_id))
+/// What the mount that holds a source must be, so that a container's mounts come out through it, or
+/// the host's come in.
+struct Passing {
+    shown: &'static str,
+    /// Beginnings of what the kernel lists for such a mount.
+    marks: &'static [&'static str],
 }
 
-fn is_shared_in(mounts: &str, id: u64) -> bool {
-    mounts.lines().any(|line| {
-        let mut fields = line.split(' ');
-        let is_it = fields.next().and_then(|field| field.parse().ok()) == Some(id);
-        // Optional fields lie between the mount options and a lone hyphen.
-        is_it
-            && fields
-                .skip(5)
-                .take_while(|field| *field != "-")
-                .any(|field| field.starts_with("shared:"))
-    })
+impl Passing {
+    const SHARED: Self = Self {
+        shown: "shared",
+        marks: &["shared:"],
+    };
+
+    const SHARED_OR_SLAVE: Self = Self {
+        shown: "shared or slave",
+        marks: &["shared:", "master:"],
+    };
+
+    fn holds_for(&self, path: &Path) -> std::io::Result<bool> {
+        let found = statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID)?;
+        let mounts = std::fs::read_to_string(MOUNTS)?;
+        Ok(self.holds_in(&mounts, found.stx_mnt_id))
+    }
+
+    fn holds_in(&self, mounts: &str, id: u64) -> bool {
+        let is_mark = |field: &str| self.marks.iter().any(|mark| field.starts_with(mark));
+        mounts.lines().any(|line| {
+            let mut fields = line.split(' ');
+            let is_it = fields.next().and_then(|field| field.parse().ok()) == Some(id);
+            // Optional fields lie between the mount options and a lone hyphen.
+            is_it
+                && fields
+                    .skip(5)
+                    .take_while(|field| *field != "-")
+                    .any(is_mark)
+        })
+    }
 }
 
 #[cfg(test)]
@@ -93,13 +122,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_shared_mount_is_shared() {
+    fn a_mount_passes_on_what_it_is_marked_for() {
         let mounts = "21 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw\n\
             22 21 0:5 / /a rw shared:7 - tmpfs shared:8 rw\n\
             23 21 0:6 / /b rw master:7 - tmpfs none rw\n";
-        assert!(!is_shared_in(mounts, 21));
-        assert!(is_shared_in(mounts, 22));
-        assert!(!is_shared_in(mounts, 23));
-        assert!(!is_shared_in(mounts, 24));
+        for (id, shared, either) in [
+            (21, false, false),
+            (22, true, true),
+            (23, false, true),
+            (24, false, false),
+        ] {
+            assert_eq!(Passing::SHARED.holds_in(mounts, id), shared, "{id}");
+            assert_eq!(
+                Passing::SHARED_OR_SLAVE.holds_in(mounts, id),
+                either,
+                "{id}"
+            );
+        }
     }
 }
