@@ -16,6 +16,7 @@ mod pid;
 mod refused;
 mod resources;
 mod rights;
+mod runtimes;
 mod sandbox;
 mod service;
 mod stats;

@@ -74,31 +74,53 @@ async fn much_output_and_much_input_arrive_whole() -> Result<()> {
 async fn a_terminal_has_the_size_of_the_client() -> Result<()> {
     let setting = Setting::start(&["/bin/pause"]).await?;
     for sockets in BOTH {
-        let kubectl = setting.cluster.kubectl(sockets);
-        // `script` gives kubectl a terminal of its own. The size arrives a moment after the start.
-        let inner =
-            "stty size; until test \"$(stty size)\" = \"33 101\"; do :; done; echo sized; tty";
-        let line = format!(
-            "stty rows 33 cols 101; exec kubectl {} exec -it pod -- /bin/sh -c '{inner}'",
-            kubectl
-                .get_args()
-                .next()
-                .context("no server")?
-                .to_string_lossy()
-        );
-        let mut script = std::process::Command::new("script");
-        script.envs(
-            kubectl
-                .get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        );
-        script.args(["-qec", &line, "/dev/null"]);
-        let output = command::run_with_input(&mut script, b"")?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(text.contains("sized"), "{text}");
-        assert!(text.contains("/dev/pts/"), "{text}");
+        has_a_terminal_of_its_size(&setting, sockets)?;
     }
     setting.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_runtimes_give_sessions_terminals_too() -> Result<()> {
+    for (name, path) in [("runc", "/usr/sbin/runc"), ("crun", "/usr/bin/crun")] {
+        let options =
+            harness::agent::Options::default().with("runtimes.other", format!("path = {path:?}"));
+        let node = harness::node::Node::start_with(options).await?;
+        let config = node.sandbox_config(name);
+        let id = node.cri.run_sandbox_with(&config, "other").await?;
+        let sandbox = harness::node::Sandbox { id, config };
+        let container = node.run(&sandbox, "main", &["/bin/pause"]).await?;
+        let setting = Setting::over(node, sandbox, container, false).await?;
+        has_a_terminal_of_its_size(&setting, BOTH[0])?;
+        setting.finish().await?;
+    }
+    Ok(())
+}
+
+/// Runs a session on a terminal, which is to get the size of the client's.
+fn has_a_terminal_of_its_size(setting: &Setting, sockets: bool) -> Result<()> {
+    let kubectl = setting.cluster.kubectl(sockets);
+    // `script` gives kubectl a terminal of its own. The size arrives a moment after the start.
+    let inner = "stty size; until test \"$(stty size)\" = \"33 101\"; do :; done; echo sized; tty";
+    let line = format!(
+        "stty rows 33 cols 101; exec kubectl {} exec -it pod -- /bin/sh -c '{inner}'",
+        kubectl
+            .get_args()
+            .next()
+            .context("no server")?
+            .to_string_lossy()
+    );
+    let mut script = std::process::Command::new("script");
+    script.envs(
+        kubectl
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
+    script.args(["-qec", &line, "/dev/null"]);
+    let output = command::run_with_input(&mut script, b"")?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("sized"), "{text}");
+    assert!(text.contains("/dev/pts/"), "{text}");
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -57,6 +57,30 @@ pub(crate) struct Session {
     pub(crate) ended: bool,
 }
 
+/// A session with a process to come.
+#[derive(Debug)]
+pub(crate) struct Unstarted {
+    id: ExecId,
+    container: u32,
+    outputs: [Option<OwnedFd>; 2],
+    deadline: Option<Instant>,
+}
+
+/// How far a session has come.
+#[derive(Debug)]
+pub(crate) enum Progress {
+    /// Its program runs.
+    Started(Started),
+    /// Another runtime is at it, and is to be followed.
+    Begun(Unstarted, runtime::Execution),
+}
+
+/// How far a runtime has come.
+enum Executing {
+    Done(runtime::Execed),
+    Begun(runtime::Execution),
+}
+
 /// A session that has just started, and the terminal for the agent.
 #[derive(Debug)]
 pub(crate) struct Started {
@@ -66,7 +90,7 @@ pub(crate) struct Started {
     pub(crate) onlookers: runtime::Onlookers,
 }
 
-/// Runs a program in `container`.
+/// Runs a program in `container`, or has another runtime begin to do that.
 pub(crate) fn start(
     request: &Exec,
     id: ExecId,
@@ -74,47 +98,100 @@ pub(crate) fn start(
     (container, user_namespace): (&Container, Option<runtime::UserNamespace<'_>>),
     home: &runtime::Home,
     poll: &mut Poll,
-) -> Result<Started, RequestError> {
+) -> Result<Progress, RequestError> {
     let stdio = stdio(request, &mut descriptors)?;
     let outputs = [FdRole::StdoutRead, FdRole::StderrRead].map(|role| descriptors.take(role));
     // Counted from here: what the program does before its first instruction is its time too.
     let deadline = (request.timeout_ms > 0)
         .then(|| Instant::now() + Duration::from_millis(request.timeout_ms));
-    let made = execute(request, container, user_namespace, home, stdio).map_err(|source| {
-        RequestError::Exec {
+    let executing = execute(request, container, user_namespace, home, stdio);
+    let unstarted = Unstarted {
+        id,
+        container: container.serial,
+        outputs,
+        deadline,
+    };
+    let made = match executing {
+        Ok(Executing::Begun(execution)) => return Ok(Progress::Begun(unstarted, execution)),
+        Ok(Executing::Done(made)) => Ok(made),
+        Err(error) => Err(error),
+    };
+    unstarted.finish(made, poll).map(Progress::Started)
+}
+
+impl Unstarted {
+    /// Returns the id that it will have.
+    pub(crate) const fn id(&self) -> &ExecId {
+        &self.id
+    }
+
+    /// Returns when its time is up, if ever.
+    pub(crate) const fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Returns whether its time is up.
+    pub(crate) fn is_late(&self) -> bool {
+        self.deadline
+            .is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// Returns the report of a session whose time was up before its program ran.
+    pub(crate) fn timed_out(&self) -> ExecExited {
+        ExecExited {
+            exec_id: self.id.to_string(),
+            exit_code: 128 + SIGKILL,
+            signal: SIGKILL,
+            timed_out: true,
+        }
+    }
+
+    /// Becomes a session with the process that a runtime has made.
+    pub(crate) fn finish(
+        self,
+        made: Result<runtime::Execed, runtime::ExecError>,
+        poll: &mut Poll,
+    ) -> Result<Started, RequestError> {
+        let Self {
+            id,
+            container,
+            outputs,
+            deadline,
+        } = self;
+        let made = made.map_err(|source| RequestError::Exec {
             id: id.to_string(),
             source,
+        })?;
+        let mut session = Session {
+            serial: poll.serial(),
+            container,
+            pid: made.pid,
+            pidfd: made.pidfd,
+            outputs,
+            terminal: false,
+            reader: Reader::Agent,
+            deadline,
+            timed_out: false,
+            ended: false,
+            id,
+        };
+        let terminal = made.terminal;
+        if let Some(master) = &terminal
+            && let Err(errno) = session.keep_terminal(master)
+        {
+            let _ = session.signal(SIGKILL);
+            pipes::wait_for(&session.pidfd);
+            return Err(RequestError::kernel(
+                "copying the terminal",
+                session.id.as_str(),
+            )(errno));
         }
-    })?;
-    let mut session = Session {
-        serial: poll.serial(),
-        container: container.serial,
-        pid: made.pid,
-        pidfd: made.pidfd,
-        outputs,
-        terminal: false,
-        reader: Reader::Agent,
-        deadline,
-        timed_out: false,
-        ended: false,
-        id,
-    };
-    let terminal = made.terminal;
-    if let Some(master) = &terminal
-        && let Err(errno) = session.keep_terminal(master)
-    {
-        let _ = session.signal(SIGKILL);
-        pipes::wait_for(&session.pidfd);
-        return Err(RequestError::kernel(
-            "copying the terminal",
-            session.id.as_str(),
-        )(errno));
+        Ok(Started {
+            session,
+            terminal,
+            onlookers: made.onlookers,
+        })
     }
-    Ok(Started {
-        session,
-        terminal,
-        onlookers: made.onlookers,
-    })
 }
 
 /// Has the container's runtime execute the program.
@@ -124,7 +201,7 @@ fn execute(
     user_namespace: Option<runtime::UserNamespace<'_>>,
     home: &runtime::Home,
     stdio: runtime::Stdio,
-) -> Result<runtime::Execed, runtime::ExecError> {
+) -> Result<Executing, runtime::ExecError> {
     container.cgroup.with_attach(|attach| {
         let wanted = runtime::ExecRequest {
             container: container.pidfd.as_fd(),
@@ -144,8 +221,8 @@ fn execute(
             stdio,
         };
         match &container.external {
-            None => runtime::exec(wanted),
-            Some(external) => external.exec(container.pid, wanted),
+            None => runtime::exec(wanted).map(Executing::Done),
+            Some(external) => external.exec(container.pid, wanted).map(Executing::Begun),
         }
     })
 }

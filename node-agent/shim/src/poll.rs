@@ -25,10 +25,12 @@ pub(crate) enum Kind {
     ClientInput,
     ClientStdout,
     ClientStderr,
+    /// Another runtime has done what it was asked, or has failed.
+    Runtime,
 }
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Listener,
         Self::Signals,
         Self::Agent,
@@ -38,6 +40,7 @@ impl Kind {
         Self::ClientInput,
         Self::ClientStdout,
         Self::ClientStderr,
+        Self::Runtime,
     ];
 }
 

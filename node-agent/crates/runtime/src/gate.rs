@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use crate::channel::{ChannelError, MakerEnd, Report};
 use crate::error::StartError;
-use crate::external::External;
+use crate::external::{External, Starting};
 use crate::maker;
 
 /// The gate before a container's program. Dropped unopened, it lets a waiting process end.
@@ -21,6 +21,15 @@ enum Kind {
     External(Arc<External>),
 }
 
+/// What a gate that was opened has let through.
+#[derive(Debug)]
+pub enum Opened {
+    /// The program was executed, at this time.
+    Running(SystemTime),
+    /// Another runtime sees to that, and is to be followed.
+    Starting(Starting),
+}
+
 impl StartGate {
     pub(crate) const fn new(end: MakerEnd, pidfd: OwnedFd) -> Self {
         Self(Kind::Waiting { end, pidfd })
@@ -30,17 +39,14 @@ impl StartGate {
         Self(Kind::External(external))
     }
 
-    /// Opens the gate; returns when the program has been executed, with the time.
+    /// Opens the gate; returns when the program has been executed, or another runtime is about to.
     ///
     /// # Errors
     /// Says why the program does not run. The process has then ended, or is to be killed, and is to be waited for as after any exit.
-    pub fn start(self) -> Result<SystemTime, StartError> {
+    pub fn start(self) -> Result<Opened, StartError> {
         let (end, pidfd) = match &self.0 {
             Kind::Waiting { end, pidfd } => (end, pidfd),
-            Kind::External(external) => {
-                let started = SystemTime::now();
-                return external.start().map(|()| started);
-            }
+            Kind::External(external) => return external.start().map(Opened::Starting),
         };
         let give_up = |error| {
             maker::kill(pidfd);
@@ -50,7 +56,7 @@ impl StartGate {
         let started = SystemTime::now();
         match end.receive() {
             // The channel closes at `execve`.
-            Ok(None) => Ok(started),
+            Ok(None) => Ok(Opened::Running(started)),
             Ok(Some(Report::Failed(failure))) => Err(StartError::Step(failure)),
             Ok(Some(Report::Ready { .. } | Report::Born { .. })) => {
                 Err(give_up(ChannelError::Malformed))

@@ -46,9 +46,12 @@ pub use error::{
     UserNamespaceError,
 };
 pub use exec::exec;
-pub use external::{External, ExternalRequest, create as create_external};
+pub use external::{
+    Creation, Deletion, Execution, External, ExternalRequest, Run as RuntimeRun, Starting,
+    create as create_external,
+};
 pub use failure::{Failure, FailureKind};
-pub use gate::StartGate;
+pub use gate::{Opened, StartGate};
 pub use onlookers::Onlookers;
 pub use procfs::keep_procfs;
 pub use reaper::{Reaper, ReaperRequest, start_reaper};

@@ -18,8 +18,27 @@ use crate::log::file::{LogFile, Rotation};
 use crate::poll::Poll;
 use crate::sandbox::Sandbox;
 
+/// A container with a process to come.
+#[derive(Debug)]
+pub(crate) struct Unmade {
+    id: ContainerId,
+    cgroup: Cgroup,
+    stdio: Stdio,
+    log: Log,
+    pid_mode: NamespaceMode,
+}
+
+/// How far a container has come.
+#[derive(Debug)]
+pub(crate) enum Progress {
+    /// Its process waits.
+    Made(Box<Container>, Created),
+    /// Another runtime is at it, and is to be followed.
+    Begun(Box<Unmade>, runtime::Creation),
+}
+
 /// Clones the container's first process and sets it up to just before its program, or has another
-/// runtime do that.
+/// runtime begin to do that.
 pub(crate) fn create(
     request: &CreateContainer,
     id: ContainerId,
@@ -27,7 +46,7 @@ pub(crate) fn create(
     (sandbox, target): (&Sandbox, Option<&Container>),
     directory: &Directory,
     poll: &mut Poll,
-) -> Result<(Container, Created), RequestError> {
+) -> Result<Progress, RequestError> {
     let kernel = |step| RequestError::kernel(step, id.as_str());
     let log = Log::new(open_log(request, &id, &mut descriptors)?);
     let cgroup = Cgroup::new(
@@ -38,39 +57,79 @@ pub(crate) fn create(
     let mounts = descriptors.take_all(FdRole::Mount);
     let mounts = volume_mounts(request, &mounts)?;
     let images: Vec<_> = request.image_mounts.iter().map(image_mount).collect();
-    let (mut stdio, theirs) = Stdio::prepare(wanted(request)).map_err(kernel("making pipes"))?;
-    let pid_mode = request.pid_mode();
+    let (stdio, theirs) = Stdio::prepare(wanted(request)).map_err(kernel("making pipes"))?;
     let shared = (sandbox, target);
     let volumes = (mounts.as_slice(), images.as_slice());
-    let made = make(request, shared, &cgroup, (volumes, theirs), other.as_ref())?;
-    let made = made.map_err(|source| RequestError::Create {
-        id: id.to_string(),
-        source,
-    })?;
-    let serial = poll.serial();
-    if let Err(errno) = watch(&mut stdio, made.terminal, serial, poll) {
-        let _ = agent_sys::signal::send(made.pidfd.as_fd(), 9);
-        crate::pipes::wait_for(&made.pidfd);
-        return Err(kernel("watching the output")(errno));
-    }
-    let reply = created(made.pid, made.user, made.times);
-    let (pid_namespace, exec_pid) = where_processes_live(pid_mode);
-    let container = Container {
-        serial,
+    let making = make(request, shared, &cgroup, (volumes, theirs), other.as_ref())?;
+    let unmade = Unmade {
         id,
-        pid: made.pid,
-        pidfd: made.pidfd,
-        phase: Phase::Created(made.gate),
-        pid_namespace,
-        exec_pid,
-        onlookers: made.onlookers,
-        external: made.external,
         cgroup,
         stdio,
         log,
-        started_at: 0,
+        pid_mode: request.pid_mode(),
     };
-    Ok((container, reply))
+    let made = match making {
+        Ok(Making::Begun(creation)) => {
+            other.into_iter().for_each(Other::keep);
+            return Ok(Progress::Begun(Box::new(unmade), creation));
+        }
+        Ok(Making::Done(made)) => Ok(*made),
+        Err(error) => Err(error),
+    };
+    let (container, created) = unmade.finish(made, poll)?;
+    Ok(Progress::Made(container, created))
+}
+
+impl Unmade {
+    /// Returns the id that it will have.
+    pub(crate) const fn id(&self) -> &ContainerId {
+        &self.id
+    }
+
+    /// Becomes a container with the process that a runtime has made.
+    pub(crate) fn finish(
+        self,
+        made: Result<runtime::Created, runtime::CreateError>,
+        poll: &mut Poll,
+    ) -> Result<(Box<Container>, Created), RequestError> {
+        let Self {
+            id,
+            cgroup,
+            mut stdio,
+            log,
+            pid_mode,
+        } = self;
+        let made = made.map_err(|source| RequestError::Create {
+            id: id.to_string(),
+            source,
+        })?;
+        let serial = poll.serial();
+        if let Err(errno) = watch(&mut stdio, made.terminal, serial, poll) {
+            let _ = agent_sys::signal::send(made.pidfd.as_fd(), 9);
+            crate::pipes::wait_for(&made.pidfd);
+            return Err(RequestError::kernel("watching the output", id.as_str())(
+                errno,
+            ));
+        }
+        let reply = created(made.pid, made.user, made.times);
+        let (pid_namespace, exec_pid) = where_processes_live(pid_mode);
+        let container = Container {
+            serial,
+            id,
+            pid: made.pid,
+            pidfd: made.pidfd,
+            phase: Phase::Created(made.gate),
+            pid_namespace,
+            exec_pid,
+            onlookers: made.onlookers,
+            external: made.external,
+            cgroup,
+            stdio,
+            log,
+            started_at: 0,
+        };
+        Ok((Box::new(container), reply))
+    }
 }
 
 /// Begins to read what the container writes.
@@ -92,6 +151,12 @@ type Volumes<'a> = (
     &'a [runtime::ImageMount<'a>],
 );
 
+/// How far a runtime has come.
+enum Making {
+    Done(Box<runtime::Created>),
+    Begun(runtime::Creation),
+}
+
 /// Has a runtime make the container.
 fn make(
     request: &CreateContainer,
@@ -99,7 +164,7 @@ fn make(
     cgroup: &Cgroup,
     ((mounts, images), stdio): (Volumes<'_>, runtime::Stdio),
     other: Option<&Other>,
-) -> Result<Result<runtime::Created, runtime::CreateError>, RequestError> {
+) -> Result<Result<Making, runtime::CreateError>, RequestError> {
     cgroup.with_attach(|attach| {
         let wanted = runtime::CreateRequest {
             spec: &request.spec,
@@ -120,13 +185,13 @@ fn make(
             stdio,
         };
         Ok(match other {
-            None => runtime::create(wanted),
-            Some(other) => other.create(request, wanted),
+            None => runtime::create(wanted).map(|made| Making::Done(Box::new(made))),
+            Some(other) => other.create(request, wanted).map(Making::Begun),
         })
     })
 }
 
-/// Another runtime, and where it finds what it needs.
+/// Another runtime, and where it finds what it needs; dropped before it is asked, it removes that.
 struct Other {
     /// The host's mount namespace.
     mounts: OwnedFd,
@@ -156,17 +221,28 @@ impl Other {
         &self,
         request: &CreateContainer,
         wanted: runtime::CreateRequest<'_>,
-    ) -> Result<runtime::Created, runtime::CreateError> {
+    ) -> Result<runtime::Creation, runtime::CreateError> {
         let how = runtime::ExternalRequest {
             program: Path::new(&request.runtime),
             id: &request.container_id,
             bundle: &self.bundle,
             mounts: self.mounts.as_fd(),
         };
-        runtime::create_external(wanted, how).inspect_err(|_| {
+        runtime::create_external(wanted, how)
+    }
+
+    /// Leaves the bundle to the runtime.
+    fn keep(mut self) {
+        self.bundle = PathBuf::new();
+    }
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        if !self.bundle.as_os_str().is_empty() {
             // What is left of it goes with the sandbox's directory.
             let _ = std::fs::remove_dir_all(&self.bundle);
-        })
+        }
     }
 }
 

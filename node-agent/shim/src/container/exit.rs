@@ -40,7 +40,7 @@ impl Container {
     ) -> (&'a mut super::stdio::Stdio, Passage<'a>) {
         let passage = Passage {
             serial: self.serial,
-            alive: matches!(self.phase, Phase::Created(_) | Phase::Running),
+            alive: self.is_alive(),
             log: &mut self.log,
             clients: around.clients,
             buffers: around.buffers,
@@ -79,7 +79,9 @@ impl Container {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match &self.phase {
             Phase::Ended(ended) => Some(ended.next_look),
-            Phase::Created(_) | Phase::Running | Phase::Exited(_) => self.stdio.deadline(),
+            Phase::Created(_) | Phase::Starting | Phase::Running | Phase::Exited(_) => {
+                self.stdio.deadline()
+            }
         }
     }
 

@@ -5,7 +5,8 @@
 //!
 //! ```text
 //!  Created --start--> Running --process ends--> Ended --output drained--> Exited
-//!     |                                           ^
+//!     |  \              ^                         ^
+//!     |   +-> Starting -+ (another runtime) ------+
 //!     +------- start fails, or it is killed ------+
 //! ```
 //!
@@ -19,7 +20,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
-use agent_runtime::{External, StartGate};
+use agent_runtime::{Deletion, External, StartGate};
 use agent_types::ContainerId;
 use proto_shim::{ContainerExited, ContainerReport};
 
@@ -36,6 +37,8 @@ const SIGKILL: i32 = 9;
 pub(crate) enum Phase {
     /// Its first process waits at the gate.
     Created(StartGate),
+    /// Another runtime opens the gate; its process is not waited for until that has ended.
+    Starting,
     /// Its program runs.
     Running,
     /// Its first process is gone; output may still be on the way.
@@ -95,6 +98,7 @@ impl Container {
     pub(crate) const fn state(&self) -> &'static str {
         match self.phase {
             Phase::Created(_) => "created, not started",
+            Phase::Starting => "being started",
             Phase::Running => "running",
             Phase::Ended(_) | Phase::Exited(_) => "exited",
         }
@@ -102,7 +106,10 @@ impl Container {
 
     /// Returns whether the first process lives.
     pub(crate) const fn is_alive(&self) -> bool {
-        matches!(self.phase, Phase::Created(_) | Phase::Running)
+        matches!(
+            self.phase,
+            Phase::Created(_) | Phase::Starting | Phase::Running
+        )
     }
 
     /// Returns the refusal of something that the present phase does not allow.
@@ -118,7 +125,9 @@ impl Container {
     pub(crate) fn require_running(&self) -> Result<(), RequestError> {
         match self.phase {
             Phase::Running => Ok(()),
-            Phase::Created(_) | Phase::Ended(_) | Phase::Exited(_) => Err(self.wrong_state()),
+            Phase::Created(_) | Phase::Starting | Phase::Ended(_) | Phase::Exited(_) => {
+                Err(self.wrong_state())
+            }
         }
     }
 
@@ -140,19 +149,17 @@ impl Container {
         }
     }
 
-    /// Has the runtime that has made it forget it; nothing to do for the one built in.
-    pub(crate) fn forget(&self) {
-        if let Some(external) = &self.external {
-            // Its process is gone, and its cgroup and mounts go by themselves.
-            let _ = external.delete();
-        }
+    /// Has the runtime that has made it forget it, once; nothing to do for the one built in.
+    pub(crate) fn forget(&mut self) -> Option<Deletion> {
+        // Where that fails: its process is gone, and its cgroup and mounts go by themselves.
+        self.external.take()?.delete().ok()
     }
 
     /// Returns what an agent that has just come is told.
     pub(crate) fn report(&self) -> ContainerReport {
         let exited = match &self.phase {
             Phase::Exited(report) => Some(report.clone()),
-            Phase::Created(_) | Phase::Running | Phase::Ended(_) => None,
+            Phase::Created(_) | Phase::Starting | Phase::Running | Phase::Ended(_) => None,
         };
         ContainerReport {
             container_id: self.id.to_string(),

@@ -158,6 +158,7 @@ impl Shim {
             session.end_input();
             session.drain(&self.poll);
         }
+        self.jobs.iter_mut().for_each(super::Job::forget_request);
         self.shutdown.forget_request();
         self.buffers.touch();
     }

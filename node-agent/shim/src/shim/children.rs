@@ -3,18 +3,32 @@
 use nix::sys::signalfd::siginfo;
 use proto_shim::from_shim::Message;
 use rustix::io::Errno;
-use rustix::process::{Pid, WaitOptions};
+use rustix::process::{Pid, WaitOptions, wait, waitpid};
 
 use super::Shim;
 use crate::pipes::Status;
 
 impl Shim {
-    /// Waits for every child that has ended.
+    /// Waits for every child that has ended, or for those that are known while a runtime is at work.
     pub(super) fn reap_children(&mut self) {
         // Several ends may come as one signal, so the signal says only that there is something.
         while let Ok(Some(siginfo { .. })) = self.signals.read_signal() {}
+        if self.jobs.is_empty() {
+            self.reap(None);
+        } else {
+            self.reap_known();
+        }
+    }
+
+    /// Waits for a child that has ended, or all of them.
+    pub(super) fn reap(&mut self, child: Option<Pid>) {
         loop {
-            match rustix::process::wait(WaitOptions::NOHANG) {
+            let ended = match child {
+                Some(child) => waitpid(Some(child), WaitOptions::NOHANG),
+                // Of any process group: without one, `waitpid` means ours.
+                None => wait(WaitOptions::NOHANG),
+            };
+            match ended {
                 Ok(Some((pid, status))) => self.child_ended(pid, status.into()),
                 Err(Errno::INTR) => {}
                 Ok(None) | Err(_) => return,

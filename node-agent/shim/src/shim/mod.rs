@@ -9,6 +9,7 @@ mod agent;
 mod children;
 mod passing;
 mod requests;
+mod runtimes;
 mod sessions;
 mod shutdown;
 
@@ -28,6 +29,7 @@ use crate::launch;
 use crate::log::format::Stream;
 use crate::poll::{Interest, Kind, Poll, Ready, Token};
 use crate::sandbox::{Made, Sandbox};
+use runtimes::Job;
 use shutdown::Shutdown;
 
 /// One sandbox's shim.
@@ -48,6 +50,8 @@ pub(crate) struct Shim {
     containers: Vec<Container>,
     sessions: Vec<Session>,
     clients: Clients,
+    /// What other runtimes are doing.
+    jobs: Vec<Job>,
     shutdown: Shutdown,
 }
 
@@ -84,6 +88,7 @@ impl Shim {
             containers: Vec::new(),
             sessions: Vec::new(),
             clients: Clients::default(),
+            jobs: Vec::new(),
             shutdown: Shutdown::default(),
         };
         // What the launch itself left on the heap.
@@ -122,6 +127,7 @@ impl Shim {
             Kind::ClientInput => self.pass_input(serial),
             Kind::ClientStdout => self.serve_client(serial, Stream::Stdout, event),
             Kind::ClientStderr => self.serve_client(serial, Stream::Stderr, event),
+            Kind::Runtime => self.runtime_ended(serial),
         }
     }
 
@@ -131,6 +137,7 @@ impl Shim {
         let sessions = self.sessions.iter().filter_map(Session::deadline);
         containers
             .chain(sessions)
+            .chain(self.jobs.iter().filter_map(Job::deadline))
             .chain(self.buffers.deadline())
             .chain(self.shutdown.deadline())
             .min()
@@ -143,6 +150,7 @@ impl Shim {
             return;
         }
         self.time_out_sessions(now);
+        self.time_out_runtimes(now);
         for index in 0..self.containers.len() {
             if self.containers[index]
                 .deadline()

@@ -26,7 +26,7 @@ impl Shim {
         work(&mut self.containers[index], &mut around)
     }
 
-    fn index_of(&self, serial: u32) -> Option<usize> {
+    pub(super) fn index_of(&self, serial: u32) -> Option<usize> {
         self.containers
             .iter()
             .position(|container| container.serial == serial)
@@ -92,10 +92,7 @@ impl Shim {
 
     /// Writes an ended container's exit once its output is complete, and reports it.
     pub(super) fn settle(&mut self, index: usize) {
-        if matches!(
-            self.containers[index].phase,
-            Phase::Running | Phase::Created(_)
-        ) {
+        if self.containers[index].is_alive() {
             self.with_container(index, |container, around| {
                 let (stdio, mut passage) = container.passage(around);
                 stdio.catch_up(Instant::now(), &mut passage);

@@ -2,18 +2,20 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::time::SystemTime;
 
-use agent_runtime::Onlookers;
+use agent_runtime::{Onlookers, Opened, StartError};
 use agent_types::time::nanoseconds;
 use agent_types::{ContainerId, ExecId};
 use proto_shim::{
-    Attach, CreateContainer, Done, Exec, ExecStarted, FdRole, NamespaceMode, Resize,
+    Attach, CreateContainer, Created, Done, Exec, ExecStarted, FdRole, NamespaceMode, Resize,
     SignalContainer, Started, reply, request::Call,
 };
 
 use super::Shim;
+use super::runtimes::Work;
 use crate::connection::Received;
-use crate::container::create::{create, dimension};
+use crate::container::create::{Progress, create, dimension};
 use crate::container::{Container, Phase};
 use crate::descriptors::Descriptors;
 use crate::error::{RequestError, chain};
@@ -21,13 +23,19 @@ use crate::exec;
 use crate::pipes::{self, Status};
 
 /// What a request is answered with.
-type Answer = (reply::Result, Vec<(FdRole, OwnedFd)>);
+pub(super) type Answer = (reply::Result, Vec<(FdRole, OwnedFd)>);
 
 /// What docker and CRI report of a program that could not be executed.
 const START_FAILED: i32 = 128;
 
-fn done() -> Result<Answer, RequestError> {
+pub(super) fn done() -> Result<Answer, RequestError> {
     Ok((reply::Result::Done(Done {}), Vec::new()))
+}
+
+/// Tells since when a container's program runs.
+pub(super) fn started(container: &Container) -> Answer {
+    let started_at = container.started_at;
+    (reply::Result::Started(Started { started_at }), Vec::new())
 }
 
 impl Shim {
@@ -42,24 +50,47 @@ impl Shim {
             return;
         }
         let answer = descriptors.and_then(|descriptors| match request.call {
-            Some(call) => self.call(call, descriptors),
+            Some(call) => self.call(id, call, descriptors),
             None => Err(RequestError::Malformed {
                 what: "this shim does not know the call",
             }),
         });
+        if let Some(answer) = answer.transpose() {
+            self.answer(id, answer);
+        }
+    }
+
+    /// Answers a request with what came of it.
+    pub(super) fn answer(&mut self, id: u64, answer: Result<Answer, RequestError>) {
         match answer {
             Ok((result, fds)) => self.reply(id, result, fds),
             Err(error) => self.reply(id, reply::Result::Error((&error).into()), Vec::new()),
         }
     }
 
-    fn call(&mut self, call: Call, descriptors: Descriptors) -> Result<Answer, RequestError> {
+    /// Does what is asked; `None`: another runtime is doing it, and the answer comes when it has.
+    fn call(
+        &mut self,
+        id: u64,
+        call: Call,
+        descriptors: Descriptors,
+    ) -> Result<Option<Answer>, RequestError> {
         match call {
-            Call::CreateContainer(call) => self.create_container(&call, descriptors),
-            Call::StartContainer(call) => self.start_container(&call.container_id),
+            Call::CreateContainer(call) => self.create_container(id, &call, descriptors),
+            Call::StartContainer(call) => self.start_container(id, &call.container_id),
+            Call::DeleteContainer(call) => self.delete_container(id, &call.container_id),
+            Call::Exec(call) => self.exec(id, &call, descriptors),
+            call => self.call_at_once(call, descriptors).map(Some),
+        }
+    }
+
+    fn call_at_once(
+        &mut self,
+        call: Call,
+        descriptors: Descriptors,
+    ) -> Result<Answer, RequestError> {
+        match call {
             Call::SignalContainer(call) => self.signal_container(&call),
-            Call::DeleteContainer(call) => self.delete_container(&call.container_id),
-            Call::Exec(call) => self.exec(&call, descriptors),
             Call::SignalExec(call) => {
                 let index = self.session(&call.exec_id)?;
                 let sent = self.sessions[index].signal(call.signal);
@@ -75,7 +106,12 @@ impl Shim {
             Call::Resize(call) => self.resize(&call),
             Call::ReopenLog(call) => self.reopen_log(&call.container_id),
             Call::OpenRoot(call) => self.open_root(&call.container_id),
-            Call::Hello(_) | Call::Shutdown(_) => Err(RequestError::Malformed {
+            Call::Hello(_)
+            | Call::Shutdown(_)
+            | Call::CreateContainer(_)
+            | Call::StartContainer(_)
+            | Call::DeleteContainer(_)
+            | Call::Exec(_) => Err(RequestError::Malformed {
                 what: "the call is out of place",
             }),
         }
@@ -103,16 +139,17 @@ impl Shim {
 
     fn create_container(
         &mut self,
+        request: u64,
         call: &CreateContainer,
         descriptors: Descriptors,
-    ) -> Result<Answer, RequestError> {
+    ) -> Result<Option<Answer>, RequestError> {
         let id: ContainerId = call
             .container_id
             .parse()
             .map_err(|_| RequestError::Malformed {
                 what: "the container id is none",
             })?;
-        if self.container(id.as_str()).is_ok() {
+        if self.container(id.as_str()).is_ok() || self.is_being_created(&id) {
             return Err(RequestError::Exists {
                 what: "container",
                 id: call.container_id.clone(),
@@ -121,7 +158,7 @@ impl Shim {
         self.refuse_at_the_end()?;
         let target = self.pid_target(call)?;
         let shared = (&self.sandbox, target.map(|index| &self.containers[index]));
-        let (container, created) = create(
+        let progress = create(
             call,
             id,
             descriptors,
@@ -129,12 +166,38 @@ impl Shim {
             &self.directory,
             &mut self.poll,
         )?;
-        if let Some(index) = target {
+        let target = target.map(|index| self.containers[index].serial);
+        match progress {
+            Progress::Made(container, created) => {
+                Ok(Some(self.add_container(*container, created, target)))
+            }
+            Progress::Begun(unmade, creation) => {
+                self.begin(
+                    Some(request),
+                    Work::Create {
+                        creation,
+                        unmade,
+                        target,
+                    },
+                )?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Takes up a container whose process waits; it may share the PID namespace of `target`.
+    pub(super) fn add_container(
+        &mut self,
+        container: Container,
+        created: Created,
+        target: Option<u32>,
+    ) -> Answer {
+        if let Some(index) = target.and_then(|serial| self.index_of(serial)) {
             // The newcomer may be able to look into sessions that join the other one.
             self.containers[index].onlookers = Onlookers::Tracers;
         }
         self.containers.push(container);
-        Ok((reply::Result::Created(created), Vec::new()))
+        (reply::Result::Created(created), Vec::new())
     }
 
     /// Finds the container whose PID namespace another one is to share; it must be running.
@@ -159,7 +222,7 @@ impl Shim {
         Ok(())
     }
 
-    fn start_container(&mut self, id: &str) -> Result<Answer, RequestError> {
+    fn start_container(&mut self, request: u64, id: &str) -> Result<Option<Answer>, RequestError> {
         let index = self.container(id)?;
         let container = &mut self.containers[index];
         let gate = match std::mem::replace(&mut container.phase, Phase::Running) {
@@ -170,23 +233,36 @@ impl Shim {
             }
         };
         match gate.start() {
-            Ok(time) => {
+            Ok(Opened::Running(time)) => {
                 container.started_at = nanoseconds(time);
-                let started_at = container.started_at;
-                Ok((reply::Result::Started(Started { started_at }), Vec::new()))
+                Ok(Some(started(container)))
             }
-            Err(source) => {
-                let _ = container.signal(9);
-                pipes::wait_for(&container.pidfd);
-                let status = Status::exited(START_FAILED);
-                container.process_ended(status, chain(&source));
-                self.settle(index);
-                Err(RequestError::Start {
-                    id: id.to_owned(),
-                    source,
-                })
+            Ok(Opened::Starting(starting)) => {
+                // Another agent is told that it runs; if it does not, its end is told.
+                container.started_at = nanoseconds(SystemTime::now());
+                container.phase = Phase::Starting;
+                let container = container.serial;
+                let work = Work::Start {
+                    starting,
+                    container,
+                };
+                self.begin(Some(request), work)?;
+                Ok(None)
             }
+            Err(source) => Err(self.not_started(index, source)),
         }
+    }
+
+    /// Ends a container whose program does not run.
+    pub(super) fn not_started(&mut self, index: usize, source: StartError) -> RequestError {
+        let container = &mut self.containers[index];
+        let _ = container.signal(9);
+        pipes::wait_for(&container.pidfd);
+        let status = Status::exited(START_FAILED);
+        container.process_ended(status, chain(&source));
+        let id = container.id.to_string();
+        self.settle(index);
+        RequestError::Start { id, source }
     }
 
     fn signal_container(&mut self, call: &SignalContainer) -> Result<Answer, RequestError> {
@@ -211,7 +287,7 @@ impl Shim {
         done()
     }
 
-    fn delete_container(&mut self, id: &str) -> Result<Answer, RequestError> {
+    fn delete_container(&mut self, request: u64, id: &str) -> Result<Option<Answer>, RequestError> {
         let index = self.container(id)?;
         match &self.containers[index].phase {
             Phase::Exited(_) => {}
@@ -219,21 +295,31 @@ impl Shim {
                 self.containers[index].kill();
                 pipes::wait_for(&self.containers[index].pidfd);
             }
-            Phase::Running | Phase::Ended(_) => return Err(self.containers[index].wrong_state()),
+            Phase::Starting | Phase::Running | Phase::Ended(_) => {
+                return Err(self.containers[index].wrong_state());
+            }
         }
         let mut container = self.containers.swap_remove(index);
         container.stdio.close(&self.poll);
-        container.forget();
         self.clients.end_container(container.serial, &self.poll);
         self.directory.remove_exit(id);
-        done()
+        if let Some(deletion) = container.forget() {
+            self.begin(Some(request), Work::Delete(deletion))?;
+            return Ok(None);
+        }
+        done().map(Some)
     }
 
-    fn exec(&mut self, call: &Exec, descriptors: Descriptors) -> Result<Answer, RequestError> {
+    fn exec(
+        &mut self,
+        request: u64,
+        call: &Exec,
+        descriptors: Descriptors,
+    ) -> Result<Option<Answer>, RequestError> {
         let id: ExecId = call.exec_id.parse().map_err(|_| RequestError::Malformed {
             what: "the exec id is none",
         })?;
-        if self.sessions.iter().any(|session| session.id == id) {
+        if self.sessions.iter().any(|session| session.id == id) || self.is_being_executed(&id) {
             return Err(RequestError::Exists {
                 what: "exec session",
                 id: call.exec_id.clone(),
@@ -250,7 +336,7 @@ impl Shim {
                 state: "paused",
             });
         }
-        let started = exec::start(
+        let progress = exec::start(
             call,
             id,
             descriptors,
@@ -258,16 +344,38 @@ impl Shim {
             &self.home,
             &mut self.poll,
         )?;
-        if started.onlookers == Onlookers::Tracers {
+        match progress {
+            exec::Progress::Started(started) => Ok(Some(self.add_session(started))),
+            exec::Progress::Begun(unstarted, execution) => {
+                let work = Work::Exec {
+                    execution,
+                    unstarted,
+                };
+                self.begin(Some(request), work)?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Takes up a session whose program runs.
+    pub(super) fn add_session(&mut self, started: exec::Started) -> Answer {
+        let exec::Started {
+            session,
+            terminal,
+            onlookers,
+        } = started;
+        if onlookers == Onlookers::Tracers
+            && let Some(index) = self.index_of(session.container)
+        {
             self.containers[index].onlookers = Onlookers::Tracers;
         }
-        let pid = started.session.pid;
-        self.sessions.push(started.session);
-        let terminal = started.terminal.map(|master| (FdRole::Terminal, master));
-        Ok((
+        let pid = session.pid;
+        self.sessions.push(session);
+        let terminal = terminal.map(|master| (FdRole::Terminal, master));
+        (
             reply::Result::ExecStarted(ExecStarted { pid }),
             terminal.into_iter().collect(),
-        ))
+        )
     }
 
     fn attach(

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use proto_shim::{Done, reply};
 
 use super::Shim;
+use super::runtimes::Work;
 use crate::container::{Container, Phase};
 use crate::error::RequestError;
 
@@ -84,11 +85,13 @@ impl Shim {
             .count();
         let sessions = self.sessions.iter().any(|session| !session.ended);
         if left == 0 && !sessions {
+            self.forget_all();
+        }
+        if left == 0 && !sessions && self.jobs.is_empty() {
             self.shutdown = Shutdown::Over;
-            self.containers.iter().for_each(Container::forget);
             self.clear_away();
             self.answer_shutdown(request, Ok(()));
-        } else if now >= deadline {
+        } else if now >= deadline && self.jobs.is_empty() {
             // Something does not die (a disk that hangs): stay its keeper, and let the agent decide.
             self.shutdown = Shutdown::No;
             self.answer_shutdown(request, Err(RequestError::Shutdown { count: left }));
@@ -108,6 +111,19 @@ impl Shim {
                 next_look: now + LOOK,
                 deadline,
             };
+        }
+    }
+
+    /// Has other runtimes forget their containers, once.
+    fn forget_all(&mut self) {
+        let deletions: Vec<_> = self
+            .containers
+            .iter_mut()
+            .filter_map(Container::forget)
+            .collect();
+        for deletion in deletions {
+            // Where it cannot be followed, it was killed.
+            let _ = self.begin(None, Work::Delete(deletion));
         }
     }
 

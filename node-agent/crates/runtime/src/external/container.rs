@@ -1,13 +1,14 @@
 //! What is done with a container that another runtime has made.
 
 use std::fs::File;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use oci_spec::runtime::Process;
 
 use super::config::{set_size, set_user};
-use super::{Console, External, Invocation, Streams, directory, pidfd_of, read_pid};
+use super::{Console, External, Invocation, Run, Streams, directory, pidfd_of, read_pid};
 use crate::error::{ExecError, StartError};
 use crate::failure::{Failure, FailureKind};
 use crate::init;
@@ -15,49 +16,111 @@ use crate::maker;
 use crate::onlookers::Onlookers;
 use crate::request::{ExecRequest, Execed, Stdio};
 
+/// A container whose runtime is starting it.
+#[derive(Debug)]
+pub struct Starting(Run);
+
+/// A session whose runtime is making it.
+#[derive(Debug)]
+pub struct Execution {
+    of: Arc<External>,
+    run: Run,
+    process: Box<Process>,
+    root: OwnedFd,
+    /// Names of the files that it needs: the process, its id, its terminal.
+    names: [String; 3],
+    console: Option<Console>,
+    /// The bundle, which the terminal's socket is reached through.
+    _place: OwnedFd,
+}
+
+/// A container that its runtime is forgetting.
+#[derive(Debug)]
+pub struct Deletion {
+    of: Arc<External>,
+    run: Run,
+}
+
+macro_rules! follow_run {
+    ($name:ident, $($run:tt)+) => {
+        impl $name {
+            /// Returns what becomes readable when the runtime has ended.
+            #[must_use]
+            pub fn fd(&self) -> BorrowedFd<'_> {
+                self.$($run)+.fd()
+            }
+
+            /// Ends a runtime that takes longer than [`Run::PATIENCE`].
+            pub fn kill(&mut self) {
+                self.$($run)+.kill();
+            }
+        }
+    };
+}
+
+follow_run!(Starting, 0);
+follow_run!(Execution, run);
+follow_run!(Deletion, run);
+
 impl External {
-    /// Lets the container's program run.
-    pub(crate) fn start(&self) -> Result<(), StartError> {
-        self.invoke("start", Streams::None, &[], &self.id)
+    /// Has the runtime let the container's program run.
+    pub(crate) fn start(&self) -> Result<Starting, StartError> {
+        self.invoke("start", Streams::None, &[])
+            .map(Starting)
             .map_err(StartError::Step)
     }
 
-    /// Has the runtime forget a container whose process has ended, and removes its bundle.
+    /// Has the runtime forget a container whose process has ended.
     ///
     /// # Errors
-    /// Says what the runtime says; the bundle is removed all the same.
-    pub fn delete(&self) -> Result<(), Failure> {
-        let deleted = self.invoke("delete", Streams::None, &["--force"], &self.id);
-        match std::fs::remove_dir_all(&self.bundle) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                let shown = self.bundle.display().to_string();
-                deleted.and(Err(Failure::io("remove", shown, error)))
+    /// Says why the runtime could not even be run; the bundle is removed all the same.
+    pub fn delete(self: &Arc<Self>) -> Result<Deletion, Failure> {
+        match self.invoke("delete", Streams::None, &["--force"]) {
+            Ok(run) => Ok(Deletion {
+                of: Arc::clone(self),
+                run,
+            }),
+            Err(failure) => {
+                // What is left of it goes with the sandbox's directory.
+                let _ = std::fs::remove_dir_all(&self.bundle);
+                Err(failure)
             }
-            _ => deleted,
         }
     }
 
-    /// Executes a program in the container.
+    /// Has the runtime execute a program in the container.
     ///
     /// # Errors
-    /// Says why it does not run.
-    pub fn exec(&self, pid: i32, request: ExecRequest<'_>) -> Result<Execed, ExecError> {
+    /// Says why the runtime could not even be asked.
+    pub fn exec(
+        self: &Arc<Self>,
+        pid: i32,
+        request: ExecRequest<'_>,
+    ) -> Result<Execution, ExecError> {
         let number = self.sessions.fetch_add(1, Ordering::Relaxed);
         let names = ["json", "pid", "tty"].map(|kind| format!("exec-{number}.{kind}"));
-        let executed = self.exec_with(pid, request, &names);
-        for name in &names {
-            // Those that there are.
-            let _ = std::fs::remove_file(self.bundle.join(name));
-        }
-        executed.map_err(ExecError::Step)
+        let begun = self.begin_exec(pid, request, &names);
+        let (process, root, place, console, run) = begun.map_err(|failure| {
+            self.remove(&names);
+            ExecError::Step(failure)
+        })?;
+        Ok(Execution {
+            of: Arc::clone(self),
+            run,
+            process: Box::new(process),
+            root,
+            names,
+            console,
+            _place: place,
+        })
     }
 
-    fn exec_with(
+    fn begin_exec(
         &self,
         pid: i32,
         request: ExecRequest<'_>,
         [process_file, pid_file, tty]: &[String; 3],
-    ) -> Result<Execed, Failure> {
+    ) -> Result<(Process, OwnedFd, OwnedFd, Option<Console>, Run), Failure> {
         let invalid = |error: serde_json::Error| {
             Failure::invalid("read", "the session's process", "").because(error.to_string())
         };
@@ -91,13 +154,78 @@ impl External {
         if let Some(console) = &console {
             options.extend(["--tty", "--console-socket", console.path()]);
         }
-        if let Err(failure) = self.invoke("exec", streams, &options, &self.id) {
-            let missing = init::lookup::missing_program(root.as_fd(), &process, &[]);
+        let run = self.invoke("exec", streams, &options)?;
+        Ok((process, root, place, console, run))
+    }
+
+    /// Removes those of a session's files that there are.
+    fn remove(&self, names: &[String]) {
+        for name in names {
+            let _ = std::fs::remove_file(self.bundle.join(name));
+        }
+    }
+
+    fn write(&self, name: &str, process: &Process) -> Result<(), Failure> {
+        let failed = |error| Failure::io("write", name, error);
+        let bytes = serde_json::to_vec(process).map_err(|error| failed(error.into()))?;
+        std::fs::write(self.bundle.join(name), bytes).map_err(failed)
+    }
+
+    fn invoke(
+        &self,
+        verb: &'static str,
+        streams: Streams,
+        options: &[&str],
+    ) -> Result<Run, Failure> {
+        let invocation = Invocation {
+            program: &self.program,
+            bundle: &self.bundle,
+            mounts: Some(self.mounts.as_fd()),
+            verb,
+            options,
+            id: &self.id,
+        };
+        invocation.begin(streams)
+    }
+}
+
+impl Starting {
+    /// Returns when the program runs; the runtime has ended.
+    ///
+    /// # Errors
+    /// Says why it does not run. Its process has then ended, or is to be killed.
+    pub fn finish(self) -> Result<(), StartError> {
+        self.0.finish().map_err(StartError::Step)
+    }
+}
+
+impl Execution {
+    /// Takes over the session; the runtime has ended.
+    ///
+    /// # Errors
+    /// Says why the program does not run.
+    pub fn finish(self) -> Result<Execed, ExecError> {
+        let of = Arc::clone(&self.of);
+        let names = self.names.clone();
+        let execed = self.take_over();
+        of.remove(&names);
+        execed.map_err(ExecError::Step)
+    }
+
+    fn take_over(self) -> Result<Execed, Failure> {
+        let [_, pid_file, _] = &self.names;
+        let pid = read_pid(&self.of.bundle.join(pid_file));
+        if let Err(failure) = self.run.finish() {
+            // A runtime that was cut off may have made a process that nobody would know of.
+            if let Ok(pidfd) = pid.and_then(pidfd_of) {
+                maker::kill(&pidfd);
+            }
+            let missing = init::lookup::missing_program(self.root.as_fd(), &self.process, &[]);
             return Err(missing.unwrap_or(failure));
         }
-        let pid = self.read_pid(pid_file)?;
+        let pid = pid?;
         let pidfd = pidfd_of(pid)?;
-        let terminal = console.as_ref().map(Console::accept).transpose();
+        let terminal = self.console.as_ref().map(Console::accept).transpose();
         let terminal = terminal.inspect_err(|_| {
             maker::kill(&pidfd);
             maker::reap(&pidfd);
@@ -109,33 +237,22 @@ impl External {
             terminal,
         })
     }
+}
 
-    fn write(&self, name: &str, process: &Process) -> Result<(), Failure> {
-        let failed = |error| Failure::io("write", name, error);
-        let bytes = serde_json::to_vec(process).map_err(|error| failed(error.into()))?;
-        std::fs::write(self.bundle.join(name), bytes).map_err(failed)
-    }
-
-    fn read_pid(&self, name: &str) -> Result<i32, Failure> {
-        read_pid(&self.bundle.join(name))
-    }
-
-    fn invoke(
-        &self,
-        verb: &'static str,
-        streams: Streams,
-        options: &[&str],
-        id: &str,
-    ) -> Result<(), Failure> {
-        let invocation = Invocation {
-            program: &self.program,
-            bundle: &self.bundle,
-            mounts: Some(self.mounts.as_fd()),
-            verb,
-            options,
-            id,
-        };
-        invocation.run(streams)
+impl Deletion {
+    /// Removes the bundle; the runtime has ended.
+    ///
+    /// # Errors
+    /// Says what the runtime says; the bundle is removed all the same.
+    pub fn finish(self) -> Result<(), Failure> {
+        let deleted = self.run.finish();
+        match std::fs::remove_dir_all(&self.of.bundle) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                let shown = self.of.bundle.display().to_string();
+                deleted.and(Err(Failure::io("remove", shown, error)))
+            }
+            _ => deleted,
+        }
     }
 }
 

@@ -5,10 +5,11 @@ use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use agent_sys::process::{
-    Fork, Forked, Relation, fork, keep_stdio_and, leave, place_stdio, reset_signals,
+    Child, Fork, Forked, Relation, fork, keep_stdio_and, leave, place_stdio, reset_signals,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
@@ -16,14 +17,11 @@ use rustix::process::{WaitId, WaitIdOptions, umask, waitid};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 use serde::Deserialize;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::maker;
 
-/// How long a runtime may take. Whoever waits for a keeper waits a little longer.
-const PATIENCE: Timespec = Timespec {
-    tv_sec: 25,
-    tv_nsec: 0,
-};
+/// How long a runtime may take, in seconds. Whoever waits for a keeper waits a little longer.
+const PATIENCE: u32 = 25;
 
 /// Where a runtime looks for the programs that it needs.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -33,6 +31,16 @@ const LOG_CAP: u64 = 64 << 10;
 
 /// What a run's process could not even begin with.
 const NOT_BEGUN: i32 = 127;
+
+/// A run that is under way.
+#[derive(Debug)]
+pub struct Run {
+    child: Child,
+    log: PathBuf,
+    shown: String,
+    /// Whether it was killed because it took too long.
+    late: bool,
+}
 
 /// The standard streams of a run; a container's program keeps those of the run that made it.
 #[derive(Debug)]
@@ -70,6 +78,13 @@ struct LogLine {
 impl Invocation<'_> {
     /// Runs the program to its end.
     pub(crate) fn run(&self, streams: Streams) -> Result<(), Failure> {
+        let mut run = self.begin(streams)?;
+        run.wait();
+        run.finish()
+    }
+
+    /// Begins to run the program.
+    pub(crate) fn begin(&self, streams: Streams) -> Result<Run, Failure> {
         let log = self.bundle.join(format!("{}.log", self.verb));
         let arguments = self.arguments(&log)?;
         let options = Fork {
@@ -85,24 +100,12 @@ impl Invocation<'_> {
                 return Err(Failure::io("run", self.shown(), errno));
             }
         };
-        drop(streams);
-        let ended = wait(&child.pidfd);
-        let said = said(&log);
-        let _ = std::fs::remove_file(&log);
-        let failed = |reason: String| {
-            Err(
-                Failure::invalid("have", self.shown(), "").because(match said {
-                    Some(said) => format!("{reason}: {said}"),
-                    None => reason,
-                }),
-            )
-        };
-        match ended {
-            Some(0) => Ok(()),
-            Some(NOT_BEGUN) => failed("the program cannot be executed".to_owned()),
-            Some(code) => failed(format!("it ended with {code}")),
-            None => failed(format!("it did not end in {} s", PATIENCE.tv_sec)),
-        }
+        Ok(Run {
+            child,
+            log,
+            shown: self.shown(),
+            late: false,
+        })
     }
 
     fn shown(&self) -> String {
@@ -162,26 +165,69 @@ impl Invocation<'_> {
     }
 }
 
-/// Waits for a child to end, not for ever; `None` if it had to be killed.
-fn wait(pidfd: &OwnedFd) -> Option<i32> {
-    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
-    let ended = loop {
-        match poll(&mut fds, Some(&PATIENCE)) {
-            Err(rustix::io::Errno::INTR) => {}
-            Ok(count) => break count > 0,
-            Err(_) => break false,
-        }
-    };
-    if !ended {
-        maker::kill(pidfd);
-        maker::reap(pidfd);
-        return None;
+impl Run {
+    /// How long a run may take; then it is to be killed.
+    pub const PATIENCE: Duration = Duration::from_secs(PATIENCE as u64);
+
+    /// Returns what becomes readable when the program has ended.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.child.pidfd.as_fd()
     }
+
+    /// Ends a program that takes too long.
+    pub fn kill(&mut self) {
+        self.late = true;
+        maker::kill(&self.child.pidfd);
+    }
+
+    /// Waits for the program to end, not for ever.
+    fn wait(&mut self) {
+        let patience = Timespec {
+            tv_sec: PATIENCE.into(),
+            tv_nsec: 0,
+        };
+        let mut fds = [PollFd::new(&self.child.pidfd, PollFlags::IN)];
+        let ended = loop {
+            match poll(&mut fds, Some(&patience)) {
+                Err(rustix::io::Errno::INTR) => {}
+                Ok(count) => break count > 0,
+                Err(_) => break false,
+            }
+        };
+        if !ended {
+            self.kill();
+        }
+    }
+
+    /// Returns whether the program, which has ended, has done what it was to do.
+    pub(crate) fn finish(self) -> Result<(), Failure> {
+        let ended = exit_of(&self.child.pidfd);
+        let said = said(&self.log);
+        let _ = std::fs::remove_file(&self.log);
+        let reason = match ended {
+            _ if self.late => format!("it did not end in {PATIENCE} s"),
+            0 => return Ok(()),
+            NOT_BEGUN => "the program cannot be executed".to_owned(),
+            code => format!("it ended with {code}"),
+        };
+        let because = match said {
+            Some(said) => format!("{reason}: {said}"),
+            None => reason,
+        };
+        // Whatever it was, it is not for the caller to mend.
+        let failure = Failure::invalid("have", self.shown, "").of_kind(FailureKind::Internal);
+        Err(failure.because(because))
+    }
+}
+
+/// Returns the exit code of a child that has ended; -1 where it has none.
+fn exit_of(pidfd: &OwnedFd) -> i32 {
     loop {
         match waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED) {
             Err(rustix::io::Errno::INTR) => {}
-            Ok(Some(status)) => return Some(status.exit_status().unwrap_or(-1)),
-            Ok(None) | Err(_) => return Some(-1),
+            Ok(Some(status)) => return status.exit_status().unwrap_or(-1),
+            Ok(None) | Err(_) => return -1,
         }
     }
 }

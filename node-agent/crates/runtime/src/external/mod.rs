@@ -10,6 +10,11 @@
 //! start:   shim ──fork──▶ in the same mounts: runtime start
 //! ```
 //!
+//! **Nobody waits for a runtime** but a keeper: what a runtime is asked is begun, followed by a
+//! descriptor that becomes readable, and then finished. Until then the caller must not wait for
+//! children that it does not know: what a runtime leaves behind may have ended already, and is found
+//! by its number.
+//!
 //! The mounts are seen by nobody else, and are gone with the last descriptor of their namespace.
 //! A program that does not exist is told when it is started, as with the embedded runtime: then no
 //! container is made, and the keeper waits in its place.
@@ -31,10 +36,12 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 pub(crate) use config::{Places, rewrite};
 pub(crate) use console::Console;
-pub use create::create;
+pub use container::{Deletion, Execution, Starting};
+pub use create::{Creation, create};
+pub use invoke::Run;
 pub(crate) use invoke::{Invocation, Streams};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 
 /// How another runtime makes a container.
 #[derive(Debug, Clone, Copy)]
@@ -67,7 +74,8 @@ pub(crate) fn read_pid(path: &Path) -> Result<i32, Failure> {
     let text =
         std::fs::read_to_string(path).map_err(|error| Failure::io("read", shown(), error))?;
     let pid: Option<i32> = text.trim().parse().ok().filter(|pid| *pid > 1);
-    pid.ok_or_else(|| Failure::invalid("read", shown(), "it is not a process id"))
+    let none = "it is not a process id";
+    pid.ok_or_else(|| Failure::invalid("read", shown(), none).of_kind(FailureKind::Internal))
 }
 
 /// Returns a handle on a process that is our descendant, or was.

@@ -1,6 +1,6 @@
 //! The keeper: makes the mounts that another runtime builds a container from, and runs it there.
 
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, IntoRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use agent_sys::mount::{self, Change, Depth};
@@ -53,7 +53,7 @@ pub(crate) fn run(
     end: ChildEnd,
 ) -> ! {
     match keep(request, how, place, copies) {
-        Ok(kept) => report(kept, end),
+        Ok(kept) => report(kept, how, end),
         Err(failure) => fail(&end, &failure),
     }
 }
@@ -63,7 +63,7 @@ fn fail(end: &ChildEnd, failure: &Failure) -> ! {
     leave(failure.kind().exit_code())
 }
 
-fn report(kept: Kept, end: ChildEnd) -> ! {
+fn report(kept: Kept, how: ExternalRequest<'_>, end: ChildEnd) -> ! {
     let Kept { user, mounts, made } = kept;
     let user = ResolvedUser {
         uid: user.uid,
@@ -74,8 +74,11 @@ fn report(kept: Kept, end: ChildEnd) -> ! {
         Ok(made) => {
             let mut fds = vec![mounts.as_fd(), made.pidfd.as_fd()];
             fds.extend(made.terminal.iter().map(AsFd::as_fd));
-            // Where nobody listens any more, the runtime's process ends with the sandbox's cgroup.
-            let _ = end.ready(&user, Times::default(), made.pid, &fds);
+            if end.ready(&user, Times::default(), made.pid, &fds).is_err() {
+                // The shim is gone, and its agent may have removed the container's cgroup before
+                // the runtime made it: nobody would ever find the container.
+                discard(how);
+            }
             leave(0)
         }
         Err(failure) => {
@@ -150,16 +153,17 @@ fn create(stdio: Stdio, how: ExternalRequest<'_>, place: &OwnedFd) -> Step<Resul
     if let Some(console) = &console {
         options.extend(["--console-socket", console.path()]);
     }
-    let invocation = |verb, options| Invocation {
+    let invocation = Invocation {
         program: how.program,
         bundle: how.bundle,
         mounts: None,
-        verb,
-        options,
+        verb: "create",
+        options: &options,
         id: how.id,
     };
-    invocation("create", options.as_slice()).run(streams)?;
+    let created = invocation.run(streams);
     let made = || {
+        created?;
         let pid = read_pid(&pid_file)?;
         let pidfd = pidfd_of(pid)?;
         let terminal = console.as_ref().map(Console::accept).transpose()?;
@@ -169,10 +173,20 @@ fn create(stdio: Stdio, how: ExternalRequest<'_>, place: &OwnedFd) -> Step<Resul
             terminal,
         })
     };
-    made().map(Ok).inspect_err(|_| {
-        let force: &[&str] = &["--force"];
-        let _ = invocation("delete", force).run(Streams::None);
-    })
+    made().map(Ok).inspect_err(|_| discard(how))
+}
+
+/// Has the runtime remove whatever it has made.
+fn discard(how: ExternalRequest<'_>) {
+    let invocation = Invocation {
+        program: how.program,
+        bundle: how.bundle,
+        mounts: None,
+        verb: "delete",
+        options: &["--force"],
+        id: how.id,
+    };
+    let _ = invocation.run(Streams::None);
 }
 
 /// Enters a copy of the host's mounts. What the host mounts later is seen; what is mounted here is
@@ -260,18 +274,28 @@ fn joined_namespaces(request: &CreateRequest<'_>) -> Step<Vec<(LinuxNamespaceTyp
         .filter_map(|(kind, fd)| Some((kind, path(fd?))))
         .collect();
     let pid = match of.pid {
-        PidMode::Join(reaper) => Some(reaper.pid),
-        PidMode::Target(pidfd) => Some(pid_behind(pidfd)?),
+        PidMode::Join(reaper) => Some(format!("/proc/{}/ns/pid", reaper.pid)),
+        PidMode::Target(pidfd) => Some(pid_namespace_of(pidfd)?),
         PidMode::New | PidMode::Host => None,
     };
-    if let Some(pid) = pid {
-        let path = format!("/proc/{pid}/ns/pid");
-        joined.push((LinuxNamespaceType::Pid, path.into()));
-    }
+    joined.extend(pid.map(|path| (LinuxNamespaceType::Pid, path.into())));
     Ok(joined)
 }
 
-/// Returns the id of the process behind a pidfd; it is a child of the shim and so keeps it.
+/// Returns the path of a process's PID namespace, as a descriptor of ours that stays open: the
+/// process may end, and its id be another's, before the runtime looks.
+fn pid_namespace_of(pidfd: BorrowedFd<'_>) -> Step<String> {
+    let path = format!("/proc/{}/ns/pid", pid_behind(pidfd)?);
+    let failed = |error| Failure::io("open", &path, error);
+    let namespace = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    let namespace = namespace.map_err(failed)?;
+    // Still the same process, so it was its namespace that was opened.
+    pid_behind(pidfd)?;
+    let us = rustix::process::getpid().as_raw_nonzero();
+    Ok(format!("/proc/{us}/fd/{}", namespace.into_raw_fd()))
+}
+
+/// Returns the id of the process behind a pidfd.
 fn pid_behind(pidfd: BorrowedFd<'_>) -> Step<i32> {
     let path = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
     let text = std::fs::read_to_string(&path).map_err(|error| Failure::io("read", &path, error))?;

@@ -1,0 +1,266 @@
+//! What other runtimes are doing, and what is done when they have: nobody waits for them.
+//!
+//! While one is at work, only children that are known are waited for: what it leaves behind is
+//! found by a number, which must not be another's by then, however soon it has ended.
+
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::time::Instant;
+
+use agent_runtime::{Creation, Deletion, Execution, RuntimeRun, Starting};
+use agent_types::{ContainerId, ExecId};
+use proto_shim::{ExecStarted, from_shim::Message, reply};
+use rustix::process::Pid;
+
+use super::Shim;
+use super::requests::{Answer, done, started};
+use crate::container::create::Unmade;
+use crate::container::{Container, Phase};
+use crate::error::RequestError;
+use crate::exec::Unstarted;
+use crate::pipes;
+use crate::poll::{Interest, Kind, Token};
+
+/// Something that another runtime was asked for.
+#[derive(Debug)]
+pub(super) enum Work {
+    Create {
+        creation: Creation,
+        unmade: Box<Unmade>,
+        /// Serial of the container whose PID namespace it shares.
+        target: Option<u32>,
+    },
+    Start {
+        starting: Starting,
+        /// Serial of the container.
+        container: u32,
+    },
+    Exec {
+        execution: Execution,
+        unstarted: Unstarted,
+    },
+    Delete(Deletion),
+}
+
+/// Work under way.
+#[derive(Debug)]
+pub(super) struct Job {
+    serial: u32,
+    /// The request to answer; `None` when its agent has gone, or nobody has asked.
+    request: Option<u64>,
+    /// When the runtime is killed; `None`: it was.
+    deadline: Option<Instant>,
+    work: Work,
+}
+
+impl Work {
+    fn fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Create { creation, .. } => creation.fd(),
+            Self::Start { starting, .. } => starting.fd(),
+            Self::Exec { execution, .. } => execution.fd(),
+            Self::Delete(deletion) => deletion.fd(),
+        }
+    }
+
+    fn kill(&mut self) {
+        match self {
+            Self::Create { creation, .. } => creation.kill(),
+            Self::Start { starting, .. } => starting.kill(),
+            Self::Exec { execution, .. } => execution.kill(),
+            Self::Delete(deletion) => deletion.kill(),
+        }
+    }
+
+    /// Returns when the runtime is to be killed.
+    fn deadline(&self) -> Instant {
+        let now = Instant::now();
+        let deadline = now + RuntimeRun::PATIENCE;
+        match self {
+            Self::Create { .. } => now + Creation::PATIENCE,
+            Self::Start { .. } | Self::Delete(_) => deadline,
+            Self::Exec { unstarted, .. } => unstarted
+                .deadline()
+                .map_or(deadline, |own| own.min(deadline)),
+        }
+    }
+}
+
+impl Job {
+    pub(super) const fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Its agent has gone.
+    pub(super) fn forget_request(&mut self) {
+        self.request = None;
+    }
+}
+
+impl Shim {
+    /// Follows what a runtime has begun; `request` is answered at its end.
+    pub(super) fn begin(&mut self, request: Option<u64>, work: Work) -> Result<(), RequestError> {
+        let serial = self.poll.serial();
+        let token = Token::new(Kind::Runtime, serial);
+        let watched = self.poll.add(work.fd(), token, Interest::Readable);
+        let mut job = Job {
+            serial,
+            request,
+            deadline: Some(work.deadline()),
+            work,
+        };
+        if let Err(errno) = watched {
+            job.work.kill();
+            job.request = None;
+            self.finish(job);
+            return Err(RequestError::kernel("following a runtime", "the sandbox")(
+                errno,
+            ));
+        }
+        self.jobs.push(job);
+        Ok(())
+    }
+
+    /// Goes on where a runtime has ended.
+    pub(super) fn runtime_ended(&mut self, serial: u32) {
+        let Some(index) = self.jobs.iter().position(|job| job.serial == serial) else {
+            return;
+        };
+        let job = self.jobs.swap_remove(index);
+        self.poll.remove(job.work.fd());
+        self.finish(job);
+        // What was left alone for it.
+        self.reap_children();
+    }
+
+    /// Kills the runtimes that take too long; they are heard of again when they have ended.
+    pub(super) fn time_out_runtimes(&mut self, now: Instant) {
+        for job in &mut self.jobs {
+            if job.deadline.is_some_and(|deadline| now >= deadline) {
+                job.deadline = None;
+                job.work.kill();
+            }
+        }
+    }
+
+    pub(super) fn is_being_created(&self, id: &ContainerId) -> bool {
+        let mut works = self.jobs.iter().map(|job| &job.work);
+        works.any(|work| matches!(work, Work::Create { unmade, .. } if unmade.id() == id))
+    }
+
+    pub(super) fn is_being_executed(&self, id: &ExecId) -> bool {
+        let mut works = self.jobs.iter().map(|job| &job.work);
+        works.any(|work| matches!(work, Work::Exec { unstarted, .. } if unstarted.id() == id))
+    }
+
+    fn finish(&mut self, job: Job) {
+        let answer = match job.work {
+            Work::Create {
+                creation,
+                unmade,
+                target,
+            } => {
+                let wanted = job.request.is_some() && !self.shutdown.is_asked_for();
+                self.finish_create(creation, *unmade, target, wanted)
+            }
+            Work::Start {
+                starting,
+                container,
+            } => self.finish_start(starting, container),
+            Work::Exec {
+                execution,
+                unstarted,
+            } => {
+                let wanted = job.request.is_some();
+                if job.deadline.is_none() && unstarted.is_late() {
+                    self.abandon_exec(execution, &unstarted, job.request);
+                    return;
+                }
+                self.finish_exec(execution, unstarted, wanted)
+            }
+            Work::Delete(deletion) => {
+                // Its process is gone, and its cgroup and mounts go by themselves.
+                let _ = deletion.finish();
+                done()
+            }
+        };
+        if let Some(request) = job.request {
+            self.answer(request, answer);
+        }
+    }
+
+    /// Takes up a container; one that nobody wants any more was never promised to anybody.
+    fn finish_create(
+        &mut self,
+        creation: Creation,
+        unmade: Unmade,
+        target: Option<u32>,
+        wanted: bool,
+    ) -> Result<Answer, RequestError> {
+        let (mut container, created) = unmade.finish(creation.finish(), &mut self.poll)?;
+        if wanted {
+            return Ok(self.add_container(*container, created, target));
+        }
+        container.kill();
+        pipes::wait_for(&container.pidfd);
+        container.stdio.close(&self.poll);
+        if let Some(deletion) = container.forget() {
+            self.begin(None, Work::Delete(deletion))?;
+        }
+        Err(RequestError::State {
+            what: "container",
+            id: container.id.to_string(),
+            state: "of a sandbox that is being ended",
+        })
+    }
+
+    fn finish_start(&mut self, starting: Starting, serial: u32) -> Result<Answer, RequestError> {
+        let index = self.index_of(serial).ok_or(RequestError::Malformed {
+            what: "the container that was started is no more",
+        })?;
+        let container: &mut Container = &mut self.containers[index];
+        // From here on its process is waited for.
+        container.phase = Phase::Running;
+        match starting.finish() {
+            Ok(()) => Ok(started(container)),
+            Err(source) => Err(self.not_started(index, source)),
+        }
+    }
+
+    fn finish_exec(
+        &mut self,
+        execution: Execution,
+        unstarted: Unstarted,
+        wanted: bool,
+    ) -> Result<Answer, RequestError> {
+        let mut started = unstarted.finish(execution.finish(), &mut self.poll)?;
+        if !wanted {
+            started.session.end_input();
+            started.session.drain(&self.poll);
+        }
+        Ok(self.add_session(started))
+    }
+
+    /// Ends a session whose time was up before the runtime had made it.
+    fn abandon_exec(&mut self, execution: Execution, unstarted: &Unstarted, request: Option<u64>) {
+        if let Ok(execed) = execution.finish() {
+            let _ = agent_sys::signal::send(execed.pidfd.as_fd(), 9);
+        }
+        let Some(request) = request else { return };
+        let begun = ExecStarted { pid: 0 };
+        self.reply(request, reply::Result::ExecStarted(begun), Vec::new());
+        self.report(Message::ExecExited(unstarted.timed_out()));
+    }
+
+    /// Waits for the children that are known and have ended.
+    pub(super) fn reap_known(&mut self) {
+        let containers = self.containers.iter();
+        let containers = containers
+            .filter(|one| one.is_alive() && !matches!(one.phase, Phase::Starting))
+            .map(|one| one.pid);
+        let sessions = self.sessions.iter().filter(|one| !one.ended);
+        let known: Vec<i32> = containers.chain(sessions.map(|one| one.pid)).collect();
+        for pid in known.into_iter().filter_map(Pid::from_raw) {
+            self.reap(Some(pid));
+        }
+    }
+}
