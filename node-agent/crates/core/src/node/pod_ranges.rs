@@ -65,18 +65,24 @@ impl Node {
                 return Err(PodRangesError::Second { range: *range });
             }
         }
-        if !plugins_join(services) {
-            services.network.set_ranges(&ranges).await?;
+        let before = services.pod_ranges().clone();
+        self.save_pod_ranges(&ranges).await?;
+        if !plugins_join(services)
+            && let Err(error) = services.network.set_ranges(&ranges).await
+        {
+            self.save_pod_ranges(&before).await?;
+            return Err(error.into());
         }
-        let record = PodRangesRecord {
-            ranges: ranges.clone(),
-        };
-        services
-            .store
-            .save(Durability::Unsynced, KEY, &record)
-            .await?;
         *services.pod_ranges() = ranges;
         Ok(())
+    }
+
+    async fn save_pod_ranges(&self, ranges: &[IpNet]) -> Result<(), PodRangesError> {
+        let record = PodRangesRecord {
+            ranges: ranges.to_vec(),
+        };
+        let store = &self.services.store;
+        Ok(store.save(Durability::Unsynced, KEY, &record).await?)
     }
 }
 

@@ -21,11 +21,14 @@ impl Network {
         if let Some(subnets) = cluster {
             self.inner.check_free(subnets).await?;
         }
+        // Who makes the host ready right now may have read the former ones: it is done again then.
+        let turn = self.inner.preparing.lock().await;
         let before = lock(&self.inner.state).pools.set_cluster(cluster);
         if before == cluster {
             return Ok(());
         }
         let made = lock(&self.inner.base).take();
+        drop(turn);
         if made.is_none() {
             // The first sandbox will find them.
             return Ok(());
