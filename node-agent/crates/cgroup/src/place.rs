@@ -183,7 +183,7 @@ impl CgroupTree {
 
     /// Removes the parent, and the shims' cgroup in it, where nothing is left in them. For an
     /// agent that goes away for good; returns whether all of it is gone. With systemd the scope
-    /// ends with the agent, and the slice is systemd's to keep.
+    /// ends with the agent; the slice stays: whoever else put a unit into it would lose that.
     pub fn remove_parent(&self) -> bool {
         if self.is_systemd() {
             return true;

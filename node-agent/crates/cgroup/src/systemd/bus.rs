@@ -1,15 +1,15 @@
 //! The conversation with systemd: calls, and the ends of its jobs.
 
-use std::collections::HashMap;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use zbus::blocking::connection::Builder;
 use zbus::blocking::{Connection, MessageIterator};
-use zbus::zvariant::DynamicType;
+use zbus::zvariant::{DynamicType, OwnedObjectPath};
 
 use super::SystemdError;
+use super::jobs::{Expected, Jobs};
+use super::kept::Kept;
 
 const DESTINATION: &str = "org.freedesktop.systemd1";
 const PATH: &str = "/org/freedesktop/systemd1";
@@ -17,24 +17,17 @@ const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 /// How long a call, and a job, may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Who waits for a unit's job to end.
-type Waiters = Mutex<HashMap<String, Sender<String>>>;
-
 /// A way to systemd; connects when first used, and again when the connection is lost.
 #[derive(Debug, Default)]
 pub(super) struct Bus {
-    link: Mutex<Option<Link>>,
+    link: Kept<Link>,
 }
 
 /// One connection, and who hears on it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Link {
     connection: Connection,
-    waiters: Arc<Waiters>,
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    jobs: Arc<Jobs>,
 }
 
 impl Bus {
@@ -48,7 +41,7 @@ impl Bus {
     where
         B: serde::Serialize + DynamicType,
     {
-        self.with_link(|link| link.call(call, unit, body))
+        self.with_link(|link| link.call(call, unit, body).map(drop))
     }
 
     /// Calls a method that starts a job for `unit`, and waits for the job's end.
@@ -62,11 +55,12 @@ impl Bus {
         B: serde::Serialize + DynamicType,
     {
         self.with_link(|link| {
-            let ended = link.expect(unit);
-            let result = link.call(call, unit, body);
-            let result = result.and_then(|()| finished(unit, &ended));
-            locked(&link.waiters).remove(unit);
-            result
+            // Before the call: the job may end before its name is known here.
+            let ended = Jobs::expect(&link.jobs, unit);
+            let answer = link.call(call, unit, body)?;
+            let job = answer.body().deserialize::<OwnedObjectPath>();
+            let job = job.map_err(refused(call, unit))?;
+            finished(unit, job.as_str(), &ended)
         })
     }
 
@@ -75,47 +69,58 @@ impl Bus {
         &self,
         work: impl Fn(&Link) -> Result<(), SystemdError>,
     ) -> Result<(), SystemdError> {
-        let kept = locked(&self.link).clone();
-        if let Some(link) = kept {
-            match work(&link) {
-                Err(error) if is_lost(&error) => {
-                    tracing::info!(error = %error, "connection to systemd lost");
-                    *locked(&self.link) = None;
-                }
-                done => return done,
+        let (link, is_new) = self.link.get(None, Link::open)?;
+        match work(&link) {
+            Err(error) if !is_new && is_lost(&error) => {
+                tracing::info!(error = %error, "connection to systemd lost");
             }
+            done => return done,
         }
-        let link = Link::open().map_err(|source| SystemdError::Connect {
-            source: Box::new(source),
-        })?;
-        *locked(&self.link) = Some(link.clone());
+        let (link, _) = self.link.get(Some(&link), Link::open)?;
         work(&link)
     }
 }
 
-/// Says whether a call failed because nobody is at the other end.
+/// Returns what turns an error of the bus into one that names the call.
+fn refused(call: &'static str, unit: &str) -> impl FnOnce(zbus::Error) -> SystemdError {
+    let unit = unit.to_owned();
+    move |source| SystemdError::Call {
+        call,
+        unit,
+        source: Box::new(source),
+    }
+}
+
+/// Says whether a call failed because nobody is at the other end. Who takes too long is there.
 fn is_lost(error: &SystemdError) -> bool {
-    matches!(error, SystemdError::Call { source, .. } if matches!(**source, zbus::Error::InputOutput(_)))
+    let SystemdError::Call { source, .. } = error else {
+        return false;
+    };
+    matches!(&**source, zbus::Error::InputOutput(io) if io.kind() != std::io::ErrorKind::TimedOut)
 }
 
 /// Waits for a job's end.
-fn finished(unit: &str, ended: &Receiver<String>) -> Result<(), SystemdError> {
-    match ended.recv_timeout(PATIENCE) {
-        Ok(result) if result == "done" => Ok(()),
-        Ok(result) => Err(SystemdError::Job {
+fn finished(unit: &str, job: &str, ended: &Expected) -> Result<(), SystemdError> {
+    match ended.wait(job, Instant::now() + PATIENCE).as_deref() {
+        Some("done") => Ok(()),
+        Some(result) => Err(SystemdError::Job {
             unit: unit.to_owned(),
-            result,
+            result: result.to_owned(),
         }),
-        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-            Err(SystemdError::Late {
-                unit: unit.to_owned(),
-            })
-        }
+        None => Err(SystemdError::Late {
+            unit: unit.to_owned(),
+        }),
     }
 }
 
 impl Link {
-    fn open() -> zbus::Result<Self> {
+    fn open() -> Result<Self, SystemdError> {
+        Self::connect().map_err(|source| SystemdError::Connect {
+            source: Box::new(source),
+        })
+    }
+
+    fn connect() -> zbus::Result<Self> {
         let connection = Builder::system()?.method_timeout(PATIENCE).build()?;
         // systemd tells of jobs only while somebody has asked it to.
         connection.call_method(Some(DESTINATION), PATH, Some(MANAGER), "Subscribe", &())?;
@@ -126,52 +131,74 @@ impl Link {
             .interface(MANAGER)?
             .member("JobRemoved")?
             .build();
-        let jobs = MessageIterator::for_match_rule(rule, &connection, None)?;
-        let waiters = Arc::new(Waiters::default());
-        let told = Arc::clone(&waiters);
+        let removed = MessageIterator::for_match_rule(rule, &connection, None)?;
+        let jobs = Arc::new(Jobs::default());
+        let told = Arc::clone(&jobs);
         std::thread::Builder::new()
             .name("systemd-jobs".to_owned())
-            .spawn(move || hear(jobs, &told))
+            .spawn(move || hear(removed, &told))
             .map_err(|source| zbus::Error::InputOutput(Arc::new(source)))?;
-        Ok(Self {
-            connection,
-            waiters,
-        })
+        Ok(Self { connection, jobs })
     }
 
-    fn expect(&self, unit: &str) -> Receiver<String> {
-        let (sender, ended) = channel();
-        locked(&self.waiters).insert(unit.to_owned(), sender);
-        ended
-    }
-
-    fn call<B>(&self, call: &'static str, unit: &str, body: &B) -> Result<(), SystemdError>
+    fn call<B>(
+        &self,
+        call: &'static str,
+        unit: &str,
+        body: &B,
+    ) -> Result<zbus::Message, SystemdError>
     where
         B: serde::Serialize + DynamicType,
     {
         let answer =
             self.connection
                 .call_method(Some(DESTINATION), PATH, Some(MANAGER), call, body);
-        answer.map(drop).map_err(|source| SystemdError::Call {
-            call,
-            unit: unit.to_owned(),
-            source: Box::new(source),
-        })
+        answer.map_err(refused(call, unit))
     }
 }
 
 /// Passes the ends of jobs on to who waits for them, until the connection ends.
-fn hear(jobs: MessageIterator, waiters: &Waiters) {
-    for message in jobs.map_while(Result::ok) {
+fn hear(removed: MessageIterator, jobs: &Jobs) {
+    for message in removed.map_while(Result::ok) {
         let body = message.body();
         let parsed = body.deserialize::<(u32, zbus::zvariant::ObjectPath<'_>, &str, &str)>();
-        let Ok((_, _, unit, result)) = parsed else {
-            continue;
-        };
-        if let Some(waiter) = locked(waiters).get(unit) {
-            // Who gave up waiting needs no answer.
-            let _ = waiter.send(result.to_owned());
+        if let Ok((_, job, unit, result)) = parsed {
+            jobs.ended(unit, job.as_str(), result);
         }
     }
-    locked(waiters).clear();
+    jobs.close();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    fn failed(kind: io::ErrorKind) -> SystemdError {
+        let source = zbus::Error::InputOutput(Arc::new(kind.into()));
+        refused("StopUnit", "a.slice")(source)
+    }
+
+    #[test]
+    fn a_systemd_that_takes_too_long_is_not_lost() {
+        assert!(!is_lost(&failed(io::ErrorKind::TimedOut)));
+        assert!(is_lost(&failed(io::ErrorKind::BrokenPipe)));
+        let unit = "a.slice".to_owned();
+        assert!(!is_lost(&SystemdError::Late { unit }));
+    }
+
+    #[test]
+    fn a_job_may_end_well_badly_or_unheard_of() {
+        let jobs = Arc::new(Jobs::default());
+        let ended = Jobs::expect(&jobs, "a.slice");
+        jobs.ended("a.slice", "/job/1", "done");
+        jobs.ended("a.slice", "/job/2", "canceled");
+        assert!(finished("a.slice", "/job/1", &ended).is_ok());
+        let bad = finished("a.slice", "/job/2", &ended).unwrap_err();
+        assert!(matches!(bad, SystemdError::Job { result, .. } if result == "canceled"));
+        jobs.close();
+        let late = finished("a.slice", "/job/3", &ended).unwrap_err();
+        assert!(matches!(late, SystemdError::Late { .. }));
+    }
 }

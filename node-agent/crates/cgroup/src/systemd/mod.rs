@@ -13,6 +13,8 @@
 
 mod bus;
 mod device;
+mod jobs;
+mod kept;
 mod property;
 mod slice;
 mod unit;
