@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod container;
+mod elsewhere;
 pub mod event;
 pub mod exec;
 pub mod gc;

@@ -18,6 +18,7 @@ use super::pid::{self, PidNamespace};
 use super::plan::{Found, plan};
 use super::spec::{ContainerRecord, ContainerSpec, ContainerUser, SeccompSpec};
 use super::{apparmor, devices, image_mounts, log, other, volumes};
+use crate::elsewhere::Elsewhere;
 use crate::exec::Template;
 use crate::metrics::{Phase, Phases};
 use crate::sandbox::Live;
@@ -58,7 +59,8 @@ pub(super) struct Planned {
 /// What the shim is asked for, everything it needs having been made.
 pub(super) struct Request {
     create: CreateContainer,
-    cgroup: agent_cgroup::Made,
+    /// The cgroup, where it is held until the process is in it.
+    held: Elsewhere<agent_cgroup::Made>,
     template: Template,
 }
 
@@ -142,14 +144,15 @@ impl Planned {
                 let limits = &record.spec.limits;
                 let cgroup = services.cgroups.create(&record.cgroup, limits, &rules)?;
                 let directories = cgroup.attach_directories()?;
-                Ok((cgroup, directories))
+                let held = cgroup.is_held().then_some(cgroup);
+                Ok((Elsewhere::new(held), directories))
             })
         };
         let phases = &services.phases;
         let layer = phases.time(Phase::ContainerLayer, layer);
         let cgroup = phases.time(Phase::ContainerCgroup, cgroup);
         let (layer, cgroup) = tokio::join!(layer, cgroup);
-        let (layer, (cgroup, directories)) = (layer??, cgroup??);
+        let (layer, (held, directories)) = (layer??, cgroup??);
         let spec = &record.spec;
         let create = CreateContainer {
             id: record.id.clone(),
@@ -182,7 +185,7 @@ impl Planned {
         };
         Ok(Request {
             create,
-            cgroup,
+            held,
             template: Template::new(&self.built, record),
         })
     }
@@ -196,14 +199,18 @@ impl Request {
         live: &Live,
         record: &Arc<ContainerRecord>,
     ) -> Result<Made, StepError> {
-        let created = live.shim.create_container(self.create).await?;
+        let created = live.shim.create_container(self.create).await;
+        // Also where that failed: what holds the cgroup is a process in it.
+        let settled = match self.held.take() {
+            Some(cgroup) => blocking(move || cgroup.settle().map(drop)).await?,
+            None => Ok(()),
+        };
+        let created = created?;
+        settled?;
         if let Some(times) = &created.times {
             phases.took(Phase::ContainerClone, times.begun, times.born);
             phases.took(Phase::ContainerJoin, times.born, times.joined);
             phases.took(Phase::ContainerMount, times.joined, times.mounted);
-        }
-        if self.cgroup.is_held() {
-            blocking(move || self.cgroup.settle()).await??;
         }
         Ok(Made {
             record: Arc::clone(record),

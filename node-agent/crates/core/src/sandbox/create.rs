@@ -28,6 +28,7 @@ use super::spec::{
 };
 use super::state::SandboxPhase;
 use super::stop::{Failed, Owned, tear_down};
+use crate::elsewhere::Elsewhere;
 use crate::metrics::Phase;
 use crate::node::index::{Found, Index};
 use crate::services::{Interrupted, Services, blocking};
@@ -369,7 +370,7 @@ async fn shared_pid(
     record: &SandboxRecord,
     owned: &mut Owned,
     mut pod: PodCgroup,
-) -> Result<(SandboxPid, Option<Hold>), StepError> {
+) -> Result<(SandboxPid, Elsewhere<Hold>), StepError> {
     let tree = services.cgroups.clone();
     let version = tree.version().number();
     let profile = Profile::default_profile();
@@ -377,20 +378,21 @@ async fn shared_pid(
     let id = record.id.clone();
     let made = blocking(move || {
         let made = tree.create_holder(&mut pod, &id);
+        let made = made.map(|made| (made.directories, Elsewhere::new(made.hold)));
         (made, pod)
     });
     let (made, pod) = made.await?;
     // It may have been made where it could not be opened.
     owned.cgroup = Some(pod);
-    let made = made?;
+    let (directories, held) = made?;
     let pid = SandboxPid::Shared {
         cgroup: CgroupDirectories {
             version,
-            directories: made.directories,
+            directories,
         },
         seccomp: seccomp.to_vec(),
     };
-    Ok((pid, made.hold))
+    Ok((pid, held))
 }
 
 fn launch_spec(
