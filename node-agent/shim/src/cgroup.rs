@@ -104,10 +104,10 @@ impl Cgroup {
         }
     }
 
-    /// Notes that its processes are killed by us: from here on a witness that has only heard of the
-    /// OOM killer proves nothing.
+    /// Notes that its processes are killed by us: from here on its own count alone proves anything.
+    /// What a witness has seen may be another container's end, or none.
     pub(crate) fn killed_by_us(&mut self) {
-        self.witness.take_if(|witness| !witness.counts_kills());
+        self.witness = None;
     }
 
     /// Returns the kills counted; `None` where the cgroup is gone.
@@ -320,5 +320,55 @@ mod tests {
         let directory = rustix::fs::open("/", flags, Mode::empty()).unwrap();
         assert!(Cgroup::new(3, vec![directory]).is_err());
         assert!(Cgroup::new(0, Vec::new()).unwrap().is_empty());
+    }
+
+    /// Where v2 counts kills.
+    const EVENTS: &str = "memory.events";
+
+    /// A pod's cgroup of v2 with a scope in it, as directories.
+    struct Pod(tempfile::TempDir);
+
+    impl Pod {
+        fn new() -> Self {
+            let pod = Self(tempfile::tempdir().unwrap());
+            std::fs::create_dir(pod.0.path().join("a.scope")).unwrap();
+            pod.count("", 3);
+            pod.count("a.scope", 1);
+            pod
+        }
+
+        fn count(&self, cgroup: &str, kills: u32) {
+            let file = self.0.path().join(cgroup).join(EVENTS);
+            std::fs::write(file, format!("oom 9\noom_kill {kills}\n")).unwrap();
+        }
+
+        fn container(&self) -> Cgroup {
+            let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let scope = self.0.path().join("a.scope");
+            let directory = rustix::fs::open(scope, flags, Mode::empty()).unwrap();
+            Cgroup::new(2, vec![directory]).unwrap()
+        }
+    }
+
+    #[test]
+    fn a_container_that_was_stopped_did_not_end_by_the_kill_of_another() {
+        let pod = Pod::new();
+        let mut cgroup = pod.container();
+        assert!(!cgroup.oom_killed());
+        pod.count("", 4);
+        assert!(!cgroup.oom_killed(), "its own count holds");
+        std::fs::remove_file(pod.0.path().join("a.scope").join(EVENTS)).unwrap();
+        assert!(cgroup.oom_killed());
+        cgroup.killed_by_us();
+        assert!(!cgroup.oom_killed());
+    }
+
+    #[test]
+    fn a_kill_that_the_container_counts_itself_is_told_whoever_else_kills() {
+        let pod = Pod::new();
+        let mut cgroup = pod.container();
+        cgroup.killed_by_us();
+        pod.count("a.scope", 2);
+        assert!(cgroup.oom_killed());
     }
 }

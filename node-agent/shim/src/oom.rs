@@ -61,11 +61,6 @@ impl Witness {
             Self::Calls(calls) => drop(calls.take()),
         }
     }
-
-    /// Says whether it can still tell a kill of ours from the OOM killer's.
-    pub(crate) fn counts_kills(&self) -> bool {
-        matches!(self, Self::Above { .. })
-    }
 }
 
 fn count(directory: BorrowedFd<'_>) -> u64 {
