@@ -23,11 +23,23 @@ use tokio_rustls::TlsAcceptor;
 /// What the text is.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Connections at a time; further ones wait.
-const CONNECTIONS: usize = 32;
+/// What clients may take of the agent.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// Connections at a time; further ones wait.
+    connections: usize,
+    /// How long a client may take to say what it wants, or to agree on a cipher.
+    question: Duration,
+    /// How long it may take to ask and to read the answer: as long as Prometheus has by default,
+    /// and more.
+    conversation: Duration,
+}
 
-/// How long a client may take to say what it wants, or to agree on a cipher.
-const PATIENCE: Duration = Duration::from_secs(10);
+const LIMITS: Limits = Limits {
+    connections: 32,
+    question: Duration::from_secs(10),
+    conversation: Duration::from_secs(30),
+};
 
 /// Certificate and key of the endpoint, in PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +93,7 @@ pub struct Endpoint {
     listener: TcpListener,
     address: SocketAddr,
     tls: Option<TlsAcceptor>,
+    limits: Limits,
 }
 
 impl std::fmt::Debug for Endpoint {
@@ -108,6 +121,7 @@ impl Endpoint {
             listener,
             address,
             tls,
+            limits: LIMITS,
         })
     }
 
@@ -120,7 +134,7 @@ impl Endpoint {
     /// Serves until it is dropped.
     pub async fn serve(self, registry: Registry) {
         let registry = Arc::new(registry);
-        let room = Arc::new(Semaphore::new(CONNECTIONS));
+        let room = Arc::new(Semaphore::new(self.limits.connections));
         loop {
             let Ok(seat) = Arc::clone(&room).acquire_owned().await else {
                 return;
@@ -135,8 +149,9 @@ impl Endpoint {
                 }
             };
             let (registry, tls) = (Arc::clone(&registry), self.tls.clone());
+            let limits = self.limits;
             tokio::spawn(async move {
-                if let Err(error) = converse(stream, tls, registry).await {
+                if let Err(error) = converse(stream, tls, registry, limits).await {
                     tracing::debug!(error = %error, "metrics client left");
                 }
                 drop(seat);
@@ -172,30 +187,47 @@ async fn converse(
     stream: TcpStream,
     tls: Option<TlsAcceptor>,
     registry: Arc<Registry>,
+    limits: Limits,
 ) -> io::Result<()> {
     match tls {
         Some(tls) => {
-            let stream = tokio::time::timeout(PATIENCE, tls.accept(stream)).await??;
-            answer(stream, registry).await
+            let stream = tokio::time::timeout(limits.question, tls.accept(stream)).await??;
+            answer(stream, registry, limits).await
         }
-        None => answer(stream, registry).await,
+        None => answer(stream, registry, limits).await,
     }
 }
 
+/// Answers once. Who asks again connects again, so that a limit holds for all that a client takes.
 async fn answer(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     registry: Arc<Registry>,
+    limits: Limits,
 ) -> io::Result<()> {
     let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
-        let response = respond(request.method(), request.uri().path(), &registry);
-        async move { Ok::<_, Infallible>(response) }
+        let registry = Arc::clone(&registry);
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        async move {
+            // Collectors read files.
+            let response =
+                tokio::task::spawn_blocking(move || respond(&method, &path, &registry)).await;
+            Ok::<_, Infallible>(response.unwrap_or_else(|_| failed()))
+        }
     });
-    hyper::server::conn::http1::Builder::new()
+    let conversation = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
-        .serve_connection(TokioIo::new(stream), service)
-        .await
+        .header_read_timeout(limits.question)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::time::timeout(limits.conversation, conversation)
+        .await?
         .map_err(io::Error::other)
+}
+
+fn failed() -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response
 }
 
 fn respond(method: &Method, path: &str, registry: &Registry) -> Response<Full<Bytes>> {
@@ -210,14 +242,17 @@ fn respond(method: &Method, path: &str, registry: &Registry) -> Response<Full<By
         response.headers_mut().insert(CONTENT_TYPE, kind);
         *response.body_mut() = Full::from(text);
     } else {
-        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        response = failed();
     }
     response
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
+    use crate::metrics::Gauge;
 
     #[test]
     fn only_metrics_are_read() {
@@ -245,5 +280,55 @@ mod tests {
         };
         let error = Endpoint::bind(&config).await.unwrap_err();
         assert!(error.to_string().contains("cert.pem"), "{error}");
+    }
+
+    /// More than a connection takes up while nobody reads.
+    fn large() -> Registry {
+        let mut registry = Registry::default();
+        let help = "x".repeat(24 << 20);
+        registry.register("large", help, Gauge::<i64>::default());
+        registry
+    }
+
+    /// Reads to the end; returns how much that was.
+    async fn read_all(mut stream: TcpStream) -> usize {
+        let mut buffer = vec![0; 1 << 20];
+        let mut length = 0;
+        loop {
+            match stream.read(&mut buffer).await {
+                Ok(0) | Err(_) => return length,
+                Ok(more) => length += more,
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn who_does_not_read_the_answer_does_not_keep_its_seat() {
+        let config = EndpointConfig {
+            listen: ([127, 0, 0, 1], 0).into(),
+            tls: None,
+        };
+        let mut endpoint = Endpoint::bind(&config).await.unwrap();
+        endpoint.limits.connections = 2;
+        endpoint.limits.conversation = Duration::from_secs(1);
+        let address = endpoint.address();
+        let serving = tokio::spawn(endpoint.serve(large()));
+        let ask = async || {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let question = b"GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n";
+            stream.write_all(question).await.unwrap();
+            stream
+        };
+        let deaf = [ask().await, ask().await];
+        for one in &deaf {
+            one.readable().await.unwrap();
+        }
+        // They have both seats now. One that reads gets all of it in the end, whatever else the
+        // machine does.
+        let read = async { while read_all(ask().await).await < 24 << 20 {} };
+        let in_time = tokio::time::timeout(Duration::from_secs(60), read);
+        assert!(in_time.await.is_ok(), "their seats are kept");
+        serving.abort();
+        drop(deaf);
     }
 }
