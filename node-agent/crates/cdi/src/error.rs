@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use agent_types::{Classify, ErrorKind};
 
+use crate::yaml::YamlError;
+
 /// Why devices could not be resolved.
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
@@ -89,7 +91,7 @@ pub enum SpecFileError {
         /// The file.
         path: PathBuf,
         /// Where.
-        source: yaml_rust2::ScanError,
+        source: YamlError,
     },
     /// Something in it is not valid.
     #[error("CDI specification {}: {what} {text:?} is not valid", path.display())]

@@ -22,3 +22,4 @@ pub use edits::{DeviceNode, Edits, Mount};
 pub use error::{ResolveError, SpecFileError};
 pub use name::DeviceName;
 pub use resolve::Cdi;
+pub use yaml::YamlError;
