@@ -74,10 +74,6 @@ const CREATE: &[(&str, &str)] = &[
         "--oom-kill-disable",
         "a container without memory would hang; --oom-score-adj makes it a later choice",
     ),
-    (
-        "--restart",
-        "a container that has ended stays so until `ctl start`",
-    ),
     ("--runtime", "containers run in the agent's own runtime"),
     (
         "--storage-opt",

@@ -24,6 +24,8 @@ fn of_run() {
           -l, --label <NAME[=VALUE]>  Label to keep with the container
               --label-file <FILE>     Read labels from a file, one on each line
               --rm                    Remove the container once it has ended
+              --restart <POLICY>      Start it again when it has ended: no, on-failure[:COUNT], always or
+                                      unless-stopped
               --pull <WHEN>           Fetch the image [default: missing] [possible values: missing, always,
                                       never]
               --platform <PLATFORM>   Fetch for OS/ARCHITECTURE[/VARIANT] in place of this machine
@@ -117,6 +119,8 @@ fn of_create() {
           -l, --label <NAME[=VALUE]>  Label to keep with the container
               --label-file <FILE>     Read labels from a file, one on each line
               --rm                    Remove the container once it has ended
+              --restart <POLICY>      Start it again when it has ended: no, on-failure[:COUNT], always or
+                                      unless-stopped
               --pull <WHEN>           Fetch the image [default: missing] [possible values: missing, always,
                                       never]
               --platform <PLATFORM>   Fetch for OS/ARCHITECTURE[/VARIANT] in place of this machine

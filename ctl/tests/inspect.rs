@@ -63,6 +63,10 @@ fn a_container_is_shown_as_docker_shows_it() {
                         ]
                     },
                     "AutoRemove": false,
+                    "RestartPolicy": {
+                        "Name": "no",
+                        "MaximumRetryCount": 0
+                    },
                     "CapAdd": [
                         "NET_ADMIN"
                     ],

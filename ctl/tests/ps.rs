@@ -193,11 +193,11 @@ fn unknown_filters_are_refused() {
           filter frob is not known to ps
     "#]]);
     agent().ctl("ps --filter status=paused").check(&expect![[r#"
-            exit 2
-            --- stderr
-            error: --filter status is not usable
-              "paused" is not created, running, exited or unknown
-        "#]]);
+        exit 2
+        --- stderr
+        error: --filter status is not usable
+          "paused" is not created, running, restarting, exited or unknown
+    "#]]);
     agent().ctl("ps --filter name").check(&expect![[r#"
         exit 2
         --- stderr

@@ -180,9 +180,9 @@ async fn what_is_not_supported_is_refused_by_name() -> Result<()> {
     let ctl = node.ctl()?;
     for (words, code, flag) in [
         (
-            &["run", "--restart=always", &node.image, "true"][..],
+            &["run", "--userns=host", &node.image, "true"][..],
             125,
-            "--restart",
+            "--userns",
         ),
         (
             &["create", "--gpus", "all", &node.image, "true"],

@@ -9,6 +9,7 @@ mod life;
 mod logs;
 mod lost;
 mod mistakes;
+mod restart;
 mod run;
 mod session;
 mod terminal;

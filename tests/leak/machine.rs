@@ -15,6 +15,11 @@ fn enter_network() -> Result<()> {
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET)
         .context("make a network namespace")?;
     command::run(Command::new("ip").args(["link", "set", "lo", "up"]))?;
+    // As on a fresh host: the settings of one that forwards already are inherited, and nothing
+    // would have to be put back.
+    for setting in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
+        std::fs::write(Path::new("/proc/sys/net").join(setting), "0")?;
+    }
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use anyhow::Result;
 use harness::agent::Options;
 use harness::node::Node;
+use harness::wait;
 use proto::cri::{ContainerState, PodSandboxState};
 
 /// Starts a node whose boot id is the content of a file of the test's.
@@ -48,6 +49,11 @@ async fn after_a_reboot(state_too: bool) -> Result<()> {
         "-c",
         "test -e /kept || touch /kept; exec pause",
     ])?;
+    for (name, policy) in [("always", "always"), ("fails", "on-failure:9")] {
+        let run = ["run", "-d", "--name", name, "--restart", policy];
+        node.ctl()?
+            .ok(&[&run[..], &[&node.image, "/bin/pause"]].concat())?;
+    }
     reboot(&mut node, &id, state_too)?;
     node.agent.spawn_again()?;
     node.agent.serving().await?;
@@ -75,7 +81,13 @@ async fn after_a_reboot(state_too: bool) -> Result<()> {
     );
     ctl.ok(&["start", "mine"])?;
     assert_eq!(ctl.ok(&["exec", "mine", "ls", "/kept"])?, "/kept");
-    ctl.ok(&["rm", "-f", "mine"])?;
+    // Who was to run does again.
+    for name in ["always", "fails"] {
+        wait::until("it is started by itself", || {
+            Ok((ctl.run(&["exec", name, "true"])?.code == 0).then_some(()))
+        })?;
+    }
+    ctl.ok(&["rm", "-f", "mine", "always", "fails"])?;
     // The image is whole, and names are free for the next attempt.
     let mut again = one.config.clone();
     if let Some(metadata) = again.metadata.as_mut() {
@@ -96,6 +108,12 @@ async fn a_power_cut_leaves_what_is_a_persons() -> Result<()> {
     let ctl = node.ctl()?;
     ctl.ok(&["run", "-d", "--name", "mine", &image, "sh", "-c", line])?;
     ctl.ok(&["create", "--name", "made", &image, "sh", "-c", line])?;
+    let again = ["--restart", "unless-stopped"];
+    for name in ["again", "stopped"] {
+        let run = ["run", "-d", "--name", name];
+        ctl.ok(&[&run[..], &again, &[&image, "sh", "-c", line]].concat())?;
+    }
+    ctl.ok(&["stop", "-t", "0", "stopped"])?;
     let sandbox = node.sandbox("one").await?;
     node.run(&sandbox, "main", &["/bin/pause"]).await?;
     reboot(&mut node, &id, true)?;
@@ -109,7 +127,13 @@ async fn a_power_cut_leaves_what_is_a_persons() -> Result<()> {
     for name in ["mine", "made"] {
         assert_eq!(ctl.ok(&["exec", name, "ls", "/kept"])?, "/kept");
     }
-    ctl.ok(&["rm", "-f", "mine", "made"])?;
+    // Who was to run does, though nobody knows any more that it had run.
+    wait::until("it is started by itself", || {
+        Ok((ctl.run(&["exec", "again", "ls", "/kept"])?.code == 0).then_some(()))
+    })?;
+    let state = ["inspect", "-f", "{{.State.Status}}", "stopped"];
+    assert_ne!(ctl.ok(&state)?, "running", "a stop by hand was synced");
+    ctl.ok(&["rm", "-f", "mine", "made", "again", "stopped"])?;
     // A kubelet's sandbox is gone with its record, and its name is free.
     node.sandbox("one").await?;
     node.finish().await

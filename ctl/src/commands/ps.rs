@@ -99,7 +99,7 @@ async fn listed(args: &Ps, client: &Client) -> Result<Vec<Container>, CommandErr
     }
     for text in values(filters, "status") {
         let state = state_named(text).ok_or_else(|| {
-            let error = ParseError::form(text, "created, running, exited or unknown");
+            let error = ParseError::form(text, "created, running, restarting, exited or unknown");
             CommandError::option("--filter status")(error)
         })?;
         request.states.push(state.into());

@@ -12,6 +12,7 @@ pub(crate) mod mount;
 pub(crate) mod network;
 pub(crate) mod port;
 pub(crate) mod quantity;
+pub(crate) mod restart;
 
 use std::io;
 

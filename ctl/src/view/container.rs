@@ -131,6 +131,7 @@ pub(crate) fn state_name(state: ContainerState) -> &'static str {
     match state {
         ContainerState::Created => "created",
         ContainerState::Running => "running",
+        ContainerState::Restarting => "restarting",
         ContainerState::Exited => "exited",
         ContainerState::Unknown | ContainerState::Unspecified => "unknown",
     }
@@ -138,8 +139,8 @@ pub(crate) fn state_name(state: ContainerState) -> &'static str {
 
 /// Returns the state of the given name.
 pub(crate) fn state_named(name: &str) -> Option<ContainerState> {
-    use ContainerState::{Created, Exited, Running, Unknown};
-    [Created, Running, Exited, Unknown]
+    use ContainerState::{Created, Exited, Restarting, Running, Unknown};
+    [Created, Running, Restarting, Exited, Unknown]
         .into_iter()
         .find(|state| state_name(*state) == name)
 }
@@ -149,9 +150,13 @@ pub(crate) fn status(container: &Container, now: Timestamp) -> String {
     match container.state() {
         ContainerState::Created => "Created".into(),
         ContainerState::Running => format!("Up {}", span(container.started_at, now)),
-        ContainerState::Exited => {
+        state @ (ContainerState::Exited | ContainerState::Restarting) => {
+            let ended = match state {
+                ContainerState::Restarting => "Restarting",
+                _ => "Exited",
+            };
             format!(
-                "Exited ({}) {}",
+                "{ended} ({}) {}",
                 container.exit_code,
                 ago(container.finished_at, now)
             )

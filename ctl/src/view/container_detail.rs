@@ -11,6 +11,7 @@ use super::container::state_name;
 use super::{ports, sorted};
 use crate::output::utc_time;
 use crate::parse::network::network_name;
+use crate::parse::restart::restart_name;
 
 /// Docker shows times that have not come as the first instant of the year 1.
 const NEVER: &str = "0001-01-01T00:00:00Z";
@@ -32,7 +33,7 @@ pub(crate) fn detail(answer: &InspectContainerResponse) -> Value {
         "Image": container.image_id,
         "LogPath": answer.log_path,
         "Name": format!("/{}", container.name),
-        "RestartCount": 0,
+        "RestartCount": container.restart_count,
         "Platform": "linux",
         "HostConfig": host_config(&spec),
         "Mounts": spec.mounts.iter().map(mount).collect::<Vec<_>>(),
@@ -56,10 +57,11 @@ fn state(answer: &InspectContainerResponse, container: &Container) -> Value {
     let state = container.state();
     json!({
         "Status": state_name(state),
-        "Running": state == ContainerState::Running,
-        // Neither can be so far; scripts ask all the same.
+        // As docker has it, one that is about to be started again counts as running.
+        "Running": matches!(state, ContainerState::Running | ContainerState::Restarting),
+        // It cannot be so far; scripts ask all the same.
         "Paused": false,
-        "Restarting": false,
+        "Restarting": state == ContainerState::Restarting,
         "OOMKilled": answer.oom_killed,
         "Pid": answer.pid,
         "ExitCode": container.exit_code,
@@ -103,6 +105,10 @@ fn host_config(spec: &ContainerSpec) -> Value {
         "NetworkMode": network_name(spec.network(), &spec.network_container),
         "PortBindings": bindings(spec),
         "AutoRemove": spec.auto_remove,
+        "RestartPolicy": {
+            "Name": restart_name(spec.restart.unwrap_or_default()),
+            "MaximumRetryCount": spec.restart.unwrap_or_default().most,
+        },
         "CapAdd": spec.cap_add,
         "CapDrop": spec.cap_drop,
         "Dns": spec.dns_servers,

@@ -1,10 +1,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use proto::agent::ContainerSpec;
+use proto::agent::{ContainerSpec, RestartKind, RestartPolicy};
 
 use crate::error::CommandError;
 use crate::parse::key_value;
+use crate::parse::restart::restart;
 
 /// What a container is called.
 #[derive(Debug, Args)]
@@ -36,6 +37,10 @@ pub(in crate::commands) struct Identity {
     /// Remove the container once it has ended
     #[arg(long)]
     rm: bool,
+
+    /// Start it again when it has ended: no, on-failure[:COUNT], always or unless-stopped
+    #[arg(long, value_name = "POLICY", value_parser = restart)]
+    restart: Option<RestartPolicy>,
 }
 
 impl Identity {
@@ -46,6 +51,15 @@ impl Identity {
         spec.labels = key_value::labels(&self.label_file, &self.label)
             .map_err(CommandError::option("--label"))?;
         spec.auto_remove = self.rm;
+        spec.restart = self
+            .restart
+            .filter(|policy| policy.kind() != RestartKind::Unspecified);
+        if self.rm && spec.restart.is_some() {
+            return Err(CommandError::Usage {
+                problem: "a container that is removed when it ends cannot be restarted",
+                hint: "leave out either --rm or --restart",
+            });
+        }
         Ok(())
     }
 }

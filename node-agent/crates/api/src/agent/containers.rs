@@ -22,6 +22,9 @@ type Answer<T> = Result<Response<T>, Status>;
 type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 fn state(seen: &Seen) -> agent::ContainerState {
+    if seen.container.restarting {
+        return agent::ContainerState::Restarting;
+    }
     match seen.container.state {
         ContainerState::Created => agent::ContainerState::Created,
         ContainerState::Running { .. } => agent::ContainerState::Running,
@@ -34,7 +37,11 @@ fn passes(seen: &Seen, request: &agent::ListContainersRequest) -> bool {
     let record = &seen.container.record;
     let spec = &record.spec;
     let wanted = if request.states.is_empty() {
-        request.all || state(seen) == agent::ContainerState::Running
+        request.all
+            || matches!(
+                state(seen),
+                agent::ContainerState::Running | agent::ContainerState::Restarting
+            )
     } else {
         request.states().any(|wanted| wanted == state(seen))
     };

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use agent_core::container::restart::RestartPolicy;
 use agent_core::container::spec::{ContainerMetadata, ContainerSpec, LogSpec, Switches};
 use agent_core::container::state::{ContainerState, ExitReason};
 use agent_core::node::Seen;
@@ -76,6 +77,7 @@ pub(crate) fn spec(
         stop_signal,
         stop_timeout,
         switches,
+        restart: RestartPolicy::Never,
     })
 }
 

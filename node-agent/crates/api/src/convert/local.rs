@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use agent_cgroup::Limits;
+use agent_core::container::restart::RestartPolicy;
 use agent_core::container::spec::{
     ApparmorSpec, ContainerMetadata, ContainerSpec, DeviceSpec, LogSpec, MountSource, MountSpec,
     SeccompSpec, Switches, UserNamespaceWish,
@@ -167,6 +168,7 @@ fn container(
 ) -> Result<ContainerSpec, Status> {
     let security = Security::parse(&spec.security_opt)?;
     let switches = switches(&spec, &security);
+    let restart = restart(&spec)?;
     let env = spec.env.iter().map(|text| variable(text)).collect();
     let mounts = spec.mounts.iter().map(mount).collect::<Result<_, _>>()?;
     let (supplemental_groups, group_names) = groups(spec.group_add)?;
@@ -217,7 +219,27 @@ fn container(
             Duration::from_secs(seconds.into())
         }),
         switches,
+        restart,
     })
+}
+
+fn restart(spec: &agent::ContainerSpec) -> Result<RestartPolicy, Status> {
+    let wanted = spec.restart.unwrap_or_default();
+    let policy = match wanted.kind() {
+        agent::RestartKind::Unspecified => RestartPolicy::Never,
+        agent::RestartKind::OnFailure => RestartPolicy::OnFailure { most: wanted.most },
+        agent::RestartKind::Always => RestartPolicy::Always,
+        agent::RestartKind::UnlessStopped => RestartPolicy::UnlessStopped,
+    };
+    if wanted.most != 0 && !matches!(policy, RestartPolicy::OnFailure { .. }) {
+        return Err(invalid("only restarts on failure can be limited in number"));
+    }
+    if spec.auto_remove && policy != RestartPolicy::Never {
+        return Err(invalid(
+            "a container that is removed when it ends cannot be restarted",
+        ));
+    }
+    Ok(policy)
 }
 
 fn switches(spec: &agent::ContainerSpec, security: &Security) -> Switches {

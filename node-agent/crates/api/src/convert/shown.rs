@@ -1,5 +1,6 @@
 //! A person's containers as `agent.v1` shows them.
 
+use agent_core::container::restart::RestartPolicy;
 use agent_core::container::spec::{ApparmorSpec, MountSource, MountSpec, SeccompSpec};
 use agent_core::container::state::{ContainerState, ExitReason};
 use agent_core::node::Seen;
@@ -99,6 +100,7 @@ pub(crate) fn listed(seen: &Seen) -> agent::Container {
         network: kind.into(),
         network_container,
         mounts: spec.mounts.iter().map(mount).collect(),
+        restart_count: seen.container.restarts,
         ..agent::Container::default()
     };
     match &seen.container.state {
@@ -115,6 +117,9 @@ pub(crate) fn listed(seen: &Seen) -> agent::Container {
             message.reason = exit.reason.as_str().to_owned();
             message.message.clone_from(&exit.message);
         }
+    }
+    if seen.container.restarting {
+        message.set_state(agent::ContainerState::Restarting);
     }
     message
 }
@@ -161,6 +166,7 @@ fn spec(seen: &Seen) -> agent::ContainerSpec {
         stop_signal: record.stop_signal.to_string(),
         stop_timeout: u32::try_from(spec.stop_timeout.as_secs()).ok(),
         auto_remove: spec.switches.auto_remove,
+        restart: restart(spec.restart),
         group_add: spec
             .supplemental_groups
             .iter()
@@ -171,6 +177,19 @@ fn spec(seen: &Seen) -> agent::ContainerSpec {
         exposed_ports: spec.exposed_ports.clone(),
         ..sandbox_of(seen)
     }
+}
+
+fn restart(policy: RestartPolicy) -> Option<agent::RestartPolicy> {
+    let (kind, most) = match policy {
+        RestartPolicy::Never => return None,
+        RestartPolicy::OnFailure { most } => (agent::RestartKind::OnFailure, most),
+        RestartPolicy::Always => (agent::RestartKind::Always, 0),
+        RestartPolicy::UnlessStopped => (agent::RestartKind::UnlessStopped, 0),
+    };
+    Some(agent::RestartPolicy {
+        kind: kind.into(),
+        most,
+    })
 }
 
 /// Returns what of a container's specification is its sandbox's.

@@ -11,6 +11,7 @@ use agent_store::Durability;
 use agent_types::{ContainerId, Owner, SnapshotKey};
 
 use super::error::{CreateError, SpecError, StepError};
+use super::restart::Wish;
 use super::set_up::{Planned, build};
 use super::spec::{
     ContainerRecord, ContainerSpec, ContainerStateRecord, ContainerUser, SeccompSpec,
@@ -164,6 +165,7 @@ async fn record_and_make(
     let state = ContainerStateRecord {
         state: ContainerState::Created,
         user: made.user.clone(),
+        restarts: 0,
     };
     services
         .store
@@ -175,6 +177,7 @@ async fn save_created(services: &Services, record: &ContainerRecord) -> Result<(
     let state = ContainerStateRecord {
         state: ContainerState::Created,
         user: None,
+        restarts: 0,
     };
     services
         .store
@@ -236,6 +239,7 @@ async fn resolve(
         cgroup,
         log_path: log::absolute(&log_directory(services, sandbox), &spec.log.path),
         created_at: Timestamp::now(),
+        wish: Wish::default(),
         id,
         spec,
     };

@@ -260,6 +260,9 @@ pub enum StartError {
     /// It could not be set up (a person's container).
     #[error(transparent)]
     Setup(Box<CreateError>),
+    /// That it is to run could not be noted (a person's container).
+    #[error(transparent)]
+    Wish(Arc<StopError>),
     /// The agent is going down.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
@@ -286,6 +289,7 @@ impl Classify for StartError {
             Self::Program { .. } => ErrorKind::InvalidArgument,
             Self::Shim { source, .. } => source.kind(),
             Self::Sandbox(source) => source.kind(),
+            Self::Wish(source) => source.kind(),
             Self::Setup(source) => source.kind(),
             Self::Interrupted(source) => source.kind(),
         }
@@ -321,6 +325,14 @@ pub enum StopError {
         /// What it said.
         source: Arc<RequestError>,
     },
+    /// What is asked of it could not be noted, so it might be started again.
+    #[error("record of container {id} could not be saved")]
+    Save {
+        /// The container.
+        id: ContainerId,
+        /// Why.
+        source: agent_store::SaveError,
+    },
     /// The agent is going down.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
@@ -333,6 +345,7 @@ impl Classify for StopError {
             Self::Ambiguous { .. } => ErrorKind::InvalidArgument,
             Self::NotRunning { .. } => ErrorKind::FailedPrecondition,
             Self::Shim { source, .. } => source.kind(),
+            Self::Save { source, .. } => source.kind(),
             Self::Interrupted(source) => source.kind(),
         }
     }

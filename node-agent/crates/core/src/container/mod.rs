@@ -17,6 +17,7 @@ pub(crate) mod pid;
 pub(crate) mod plan;
 pub(crate) mod remove;
 mod request_error;
+pub mod restart;
 pub(crate) mod set_up;
 pub mod spec;
 mod spec_error;

@@ -12,6 +12,7 @@ use agent_types::{ContainerId, ImageId, SandboxId};
 use serde::{Deserialize, Serialize};
 
 use super::extras::Extras;
+use super::restart::{RestartPolicy, Wish};
 use super::state::ContainerState;
 use crate::sandbox::spec::{NamespaceScope, UserNamespace};
 use crate::time::Timestamp;
@@ -234,10 +235,13 @@ pub struct ContainerSpec {
     pub stop_timeout: Duration,
     /// Switches.
     pub switches: Switches,
+    /// What becomes of it when it has ended (a person's container).
+    #[serde(default)]
+    pub restart: RestartPolicy,
 }
 
 /// A container's facts: written before anything of it is made, never changed
-/// (but for the limits, which `update_resources` may replace).
+/// (but for the limits, which `update_resources` may replace, and the wish).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ContainerRecord {
     /// Its id.
@@ -272,6 +276,9 @@ pub struct ContainerRecord {
     pub log_path: Option<PathBuf>,
     /// When it was created.
     pub created_at: Timestamp,
+    /// What a person last asked of it.
+    #[serde(default)]
+    pub wish: Wish,
 }
 
 impl ContainerRecord {
@@ -328,6 +335,9 @@ pub struct ContainerStateRecord {
     pub state: ContainerState,
     /// Who it runs as; `None` until it was set up.
     pub user: Option<ContainerUser>,
+    /// How often it was started by itself since it was last started by hand.
+    #[serde(default)]
+    pub restarts: u32,
 }
 
 impl Record for ContainerStateRecord {

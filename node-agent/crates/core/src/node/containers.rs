@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::Node;
 use super::index::Found;
 use super::sandboxes::ask;
+use crate::container::restart::{RestartPolicy, Wish};
 use crate::container::spec::ContainerSpec;
 use crate::container::state::{ContainerState, Exit};
 use crate::container::{
@@ -55,6 +56,9 @@ impl Attaching {
         self.answer.await.unwrap_or_else(|_| gone())
     }
 }
+
+/// SIGKILL.
+const KILL: i32 = 9;
 
 impl Node {
     pub(super) fn find(&self, owner: Owner, text: &str) -> Found<(ContainerId, SandboxHandle)> {
@@ -109,6 +113,9 @@ impl Node {
             Found::None => return Err(Arc::new(not_found())),
             Found::Many => return Err(Arc::new(StartError::Ambiguous { id: id.to_owned() })),
         };
+        self.note(&handle, &container, Wish::Run)
+            .await
+            .map_err(|source| Arc::new(StartError::Wish(source)))?;
         ask(&handle, |reply| Command::StartContainer {
             id: container,
             reply,
@@ -138,6 +145,7 @@ impl Node {
         grace: Option<Duration>,
     ) -> Result<(), Arc<StopError>> {
         let (container, handle) = self.stoppable(owner, id)?;
+        self.note(&handle, &container, Wish::Rest).await?;
         let grace = grace.unwrap_or_else(|| {
             handle
                 .view()
@@ -154,7 +162,29 @@ impl Node {
         .unwrap_or(Ok(()))
     }
 
-    /// Sends a signal to a container's main process.
+    /// Has what a person asks of a container with a policy noted, before it is done.
+    async fn note(
+        &self,
+        handle: &SandboxHandle,
+        container: &ContainerId,
+        wish: Wish,
+    ) -> Result<(), Arc<StopError>> {
+        let view = handle.view();
+        let policy = view
+            .container(container)
+            .map(|seen| seen.record.spec.restart);
+        if policy.is_none_or(|policy| policy == RestartPolicy::Never) {
+            return Ok(());
+        }
+        let id = container.clone();
+        // Who is gone needs no note.
+        ask(handle, |reply| Command::Wish { id, wish, reply })
+            .await
+            .unwrap_or(Ok(()))
+    }
+
+    /// Sends a signal to a container's main process. After one that is to end it, it is not
+    /// started again by itself.
     ///
     /// # Errors
     /// [`StopError::NotRunning`] when there is none.
@@ -163,21 +193,30 @@ impl Node {
         owner: Owner,
         id: &str,
         signal: i32,
-    ) -> Result<(), StopError> {
+    ) -> Result<(), Arc<StopError>> {
         let (container, handle) = self.stoppable(owner, id)?;
         let view = handle.view();
-        let running = view
-            .container(&container)
-            .is_some_and(|seen| matches!(seen.state, ContainerState::Running { .. }));
+        let seen = view.container(&container);
+        let running = seen.is_some_and(|seen| matches!(seen.state, ContainerState::Running { .. }));
+        let ends = signal == KILL || seen.is_some_and(|seen| seen.record.stop_signal == signal);
+        let restarting = seen.is_some_and(|seen| seen.restarting);
+        if ends && (running || restarting) {
+            self.note(&handle, &container, Wish::Rest).await?;
+        }
+        if ends && restarting {
+            return Ok(());
+        }
         let Some(live) = view.live.as_ref().filter(|_| running) else {
-            return Err(StopError::NotRunning { id: container });
+            return Err(Arc::new(StopError::NotRunning { id: container }));
         };
         live.shim
             .signal_container(&container, signal, SignalTarget::First)
             .await
-            .map_err(|source| StopError::Shim {
-                id: container,
-                source: Arc::new(source),
+            .map_err(|source| {
+                Arc::new(StopError::Shim {
+                    id: container,
+                    source: Arc::new(source),
+                })
             })
     }
 

@@ -70,6 +70,7 @@ fn keep_a_persons(known: &mut Known) {
             container.state.get_or_insert(ContainerStateRecord {
                 state: ContainerState::Created,
                 user: None,
+                restarts: 0,
             });
         }
     }

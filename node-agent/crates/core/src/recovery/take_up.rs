@@ -212,7 +212,9 @@ fn adopt(
             }
         }
     };
+    let restarts = container.state.as_ref().map_or(0, |state| state.restarts);
     Adopted {
+        restarts,
         user: container.state.and_then(|state| state.user),
         record: container.record,
         state: survivor.state,

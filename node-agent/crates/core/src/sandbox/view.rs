@@ -70,4 +70,8 @@ pub struct ContainerView {
     pub user: Option<ContainerUser>,
     /// What further processes start from, once it was set up.
     pub(crate) template: Option<Arc<Template>>,
+    /// How often it was started by itself since it was last started by hand.
+    pub restarts: u32,
+    /// It has ended, and is about to be started by itself.
+    pub restarting: bool,
 }

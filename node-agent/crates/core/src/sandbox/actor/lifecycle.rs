@@ -323,6 +323,7 @@ impl Actor {
         let state = crate::container::spec::ContainerStateRecord {
             state: slot.state.clone(),
             user: slot.user.clone(),
+            restarts: slot.again.count,
         };
         let saved = self
             .services

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use tracing::Span;
 
 use crate::container::create::Made;
+use crate::container::restart::Wish;
 use crate::container::spec::ContainerSpec;
 use crate::container::state::Exit;
 use crate::container::{
@@ -74,6 +75,12 @@ pub(crate) enum Command {
         streams: Attach,
         reply: Reply<Attachment, AttachError>,
     },
+    /// Note what a person asks of it, before it is done.
+    Wish {
+        id: ContainerId,
+        wish: Wish,
+        reply: Reply<(), StopError>,
+    },
     /// Keep in the record what was changed.
     Change {
         id: ContainerId,
@@ -121,6 +128,11 @@ pub(crate) enum Message {
         container: ContainerId,
         generation: u64,
     },
+    /// The wait before a start by itself is over.
+    Again {
+        container: ContainerId,
+        generation: u64,
+    },
 }
 
 impl From<Command> for Message {
@@ -143,6 +155,7 @@ impl Command {
             | Self::RemoveContainer { id, .. }
             | Self::WaitContainer { id, .. }
             | Self::Attach { id, .. }
+            | Self::Wish { id, .. }
             | Self::Change { id, .. } => Some(id),
         }
     }

@@ -7,6 +7,7 @@
 //! [`turn`] takes the messages, [`lifecycle`] brings the sandbox up and down, [`containers`] does the same for its containers,
 //! and [`message`] lists what can be asked.
 
+mod again;
 mod containers;
 mod create;
 mod lifecycle;

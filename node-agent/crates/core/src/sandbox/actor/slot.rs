@@ -7,6 +7,7 @@ use agent_shim_client::{Attach, Attachment};
 use agent_types::ContainerId;
 use tokio::sync::oneshot;
 
+use super::again::Again;
 use super::message::Reply;
 use crate::container::create::Made;
 use crate::container::spec::{ContainerRecord, ContainerSpec, ContainerUser};
@@ -47,6 +48,7 @@ pub(crate) struct Adopted {
     pub(crate) pid: u32,
     pub(crate) user: Option<ContainerUser>,
     pub(crate) template: Option<Arc<Template>>,
+    pub(crate) restarts: u32,
 }
 
 /// An attach that waits for the container to be set up.
@@ -61,6 +63,7 @@ pub(super) struct Slot {
     pub(super) template: Option<Arc<Template>>,
     pub(super) busy: Option<Busy>,
     pub(super) stopping: Option<Stopping>,
+    pub(super) again: Again,
     pub(super) start_waiters: Vec<Reply<(), StartError>>,
     pub(super) stop_waiters: Vec<Reply<(), StopError>>,
     pub(super) remove_waiters: Vec<Reply<(), RemoveError>>,
@@ -78,6 +81,7 @@ impl Slot {
             template: adopted.template,
             busy: None,
             stopping: None,
+            again: Again::after(adopted.restarts),
             start_waiters: Vec::new(),
             stop_waiters: Vec::new(),
             remove_waiters: Vec::new(),
@@ -96,6 +100,8 @@ impl Slot {
             state: self.state.clone(),
             user: self.user.clone(),
             template: self.template.clone(),
+            restarts: self.again.count,
+            restarting: self.is_restarting(),
         }
     }
 }
@@ -108,6 +114,7 @@ impl From<Made> for Adopted {
             pid: made.pid,
             user: made.user,
             template: made.template,
+            restarts: 0,
         }
     }
 }

@@ -164,7 +164,7 @@ impl Actor {
         }
     }
 
-    fn start_local(&mut self, id: &ContainerId) {
+    pub(super) fn start_local(&mut self, id: &ContainerId) {
         if self.phase == SandboxPhase::Stopping {
             // What its last run had is still being given back; the start comes after that.
             return;
@@ -187,6 +187,7 @@ impl Actor {
             return;
         };
         slot.busy = Some(Busy::Starting);
+        slot.again.under_way = slot.start_waiters.is_empty();
         slot.state = ContainerState::Created;
         let attaches = std::mem::take(&mut slot.attaches);
         let work = LocalStart {
@@ -241,6 +242,9 @@ impl Actor {
                 if let Some(slot) = self.slots.get_mut(id) {
                     slot.busy = None;
                     let mut waiters = std::mem::take(&mut slot.start_waiters);
+                    if !slot.again.under_way {
+                        self.give_up(id);
+                    }
                     self.end(id, exit);
                     answer(&mut waiters, &Err(Arc::new(error)));
                 }
@@ -267,6 +271,8 @@ impl Actor {
                 self.clean_container(&id);
             } else if starts {
                 self.start_local(&id);
+            } else {
+                self.consider_again(&id);
             }
         }
     }

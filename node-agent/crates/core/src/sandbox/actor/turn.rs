@@ -27,6 +27,7 @@ impl Actor {
                 self.phase = SandboxPhase::NotReady;
                 self.leftover = leftover;
                 self.adopt(containers);
+                self.revive();
             }
             Beginning::Running {
                 live,
@@ -37,6 +38,7 @@ impl Actor {
                 self.live = Some(Arc::from(live));
                 self.shim_events = Some(events);
                 self.adopt(containers);
+                self.revive();
                 self.settle_local();
             }
         }
@@ -60,6 +62,10 @@ impl Actor {
                 container,
                 generation,
             } => self.deadline(&container, generation),
+            Message::Again {
+                container,
+                generation,
+            } => self.again(&container, generation),
         }
     }
 
@@ -83,6 +89,7 @@ impl Actor {
             }
             Command::WaitContainer { id, reply } => self.wait_container(&id, reply),
             Command::Attach { id, streams, reply } => self.attach(&id, streams, reply),
+            Command::Wish { id, wish, reply } => self.wish(&id, wish, reply),
             Command::Change { id, change, reply } => self.change(&id, *change, reply),
         }
     }
