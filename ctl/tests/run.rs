@@ -270,7 +270,7 @@ fn files_of_variables_and_labels_are_read() {
             exit 125
             --- stderr
             error: the environment is not usable
-              the file cannot be read
+              nosuch cannot be read
               No such file or directory (os error 2)
         "#]]);
 }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use harness::node::{Node, Sandbox};
-use harness::process;
 use tonic::Code;
 
 const CAP: usize = 16 << 20;
@@ -51,10 +50,7 @@ async fn a_timeout_kills_the_session() -> Result<()> {
         Some(Code::DeadlineExceeded)
     );
     harness::wait::until("the session's processes are gone", || {
-        Ok((!process::all()?
-            .iter()
-            .any(|one| one.state != 'Z' && one.command == "sleep 16180"))
-        .then_some(()))
+        Ok(node.agent.running("sleep 16180").is_empty().then_some(()))
     })?;
     assert_eq!(node.exec(&id, "echo alive").await?, "alive\n");
     node.finish().await

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use harness::agent::Options;
 use harness::node::{Node, Sandbox};
-use harness::{process, wait};
+use harness::wait;
 use proto::cri::{
     ContainerState, ContainerStatsRequest, LinuxContainerConfig, LinuxContainerResources, Mount,
     NamespaceMode, NamespaceOption, StatusRequest, UpdateContainerResourcesRequest,
@@ -158,11 +158,8 @@ async fn sessions_signals_and_terminals_are_as_ever() -> Result<()> {
             "{name}"
         );
         wait::until("the session's process is gone", || {
-            let all = process::all()?;
-            let left = all
-                .iter()
-                .any(|one| one.state != 'Z' && one.command == "sleep 27182");
-            Ok((!left).then_some(()))
+            let left = node.agent.running("/bin/sleep 27182");
+            Ok(left.is_empty().then_some(()))
         })?;
         node.cri.stop_container(&id, 20).await?;
         let status = node.cri.container_status(&id).await?;

@@ -4,8 +4,8 @@ use anyhow::Result;
 use harness::cri::channel;
 use harness::node::Node;
 use proto::cri::{
-    CgroupDriver, CheckpointContainerRequest, CheckpointPodRequest, RestorePodRequest,
-    RuntimeConfigRequest, StatusRequest,
+    CgroupDriver, CheckpointContainerRequest, CheckpointPodRequest, ContainerFilter,
+    ListContainersRequest, RestorePodRequest, RuntimeConfigRequest, StatusRequest,
 };
 use tonic::Code;
 use tonic_reflection::pb::v1::ServerReflectionRequest;
@@ -79,6 +79,34 @@ async fn what_is_not_there_yet_is_unimplemented() -> Result<()> {
     let restored = restored.await.map(drop);
     let codes = [container, pod, restored].map(|answer| answer.map_err(|status| status.code()));
     assert_eq!(codes, [Err(Code::Unimplemented); 3]);
+    node.finish().await
+}
+
+#[tokio::test]
+async fn messages_of_16_mib_are_taken_and_no_longer_ones() -> Result<()> {
+    const CAP: usize = 16 << 20;
+    let node = Node::start().await?;
+    let list = |length: usize| {
+        let filter = ContainerFilter {
+            label_selector: [("long".to_owned(), "x".repeat(length))].into(),
+            ..ContainerFilter::default()
+        };
+        let request = ListContainersRequest {
+            filter: Some(filter),
+        };
+        let mut runtime = node.cri.runtime.clone();
+        async move { runtime.list_containers(request).await }
+    };
+    // Room for what is around it.
+    assert_eq!(list(CAP - 100).await?.into_inner().containers, []);
+    let refused = list(CAP + 1).await.err();
+    assert!(
+        refused
+            .as_ref()
+            .is_some_and(|status| status.code() == Code::OutOfRange),
+        "{refused:?}"
+    );
+    assert_eq!(list(1).await?.into_inner().containers, [], "it goes on");
     node.finish().await
 }
 

@@ -5,7 +5,6 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use harness::image::Image;
 use harness::node::Node;
-use harness::process;
 use proto::cri::{ContainerState, Signal};
 use serde_json::json;
 
@@ -140,12 +139,9 @@ async fn a_running_container_may_be_removed_and_is_killed() -> Result<()> {
     let node = Node::start().await?;
     let sandbox = node.sandbox("pod").await?;
     let id = node.run(&sandbox, "main", &["/bin/sleep", "31415"]).await?;
+    assert_eq!(node.agent.running("/bin/sleep 31415").len(), 1);
     node.cri.remove_container(&id).await?;
-    let alive: Vec<_> = process::all()?
-        .into_iter()
-        .filter(|one| one.command == "/bin/sleep 31415")
-        .collect();
-    assert_eq!(alive, []);
+    assert_eq!(node.agent.running("/bin/sleep 31415"), []);
     node.finish().await
 }
 
@@ -201,10 +197,7 @@ async fn with_the_main_process_goes_its_whole_cgroup() -> Result<()> {
         let id = node.run_of(&sandbox, &config).await?;
         assert_eq!(node.exited(&id).await?.exit_code, 5, "{name}");
         harness::wait::until("the container's other processes are gone", || {
-            let alive = process::all()?
-                .iter()
-                .any(|one| one.state != 'Z' && one.command == "sleep 27182");
-            Ok((!alive).then_some(()))
+            Ok(node.agent.running("sleep 27182").is_empty().then_some(()))
         })?;
     }
     node.finish().await

@@ -14,6 +14,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
+use crate::cgroup;
 use crate::cri::{Cri, channel};
 use crate::leak::{Scope, Traces};
 use crate::process::{self, Process};
@@ -254,6 +255,15 @@ impl Agent {
     /// Returns the launcher and the shims, those of earlier daemons too.
     pub fn helpers(&self) -> Result<Vec<Process>> {
         self.scope().helpers()
+    }
+
+    /// Returns the processes in this agent's containers that have this command line, and have not ended.
+    /// Others of the machine may have the same.
+    pub fn running(&self, command: &str) -> Vec<Process> {
+        let inside = cgroup::processes(&self.slot.names().cgroup);
+        let all = inside.into_iter().filter_map(process::read);
+        all.filter(|one| one.state != 'Z' && one.command == command)
+            .collect()
     }
 
     /// Returns what the agent wrote to its log so far, the last of it.

@@ -90,10 +90,9 @@ async fn work(node: &Node) -> Result<BTreeSet<String>> {
     ctl.ok(&["exec", "mine", "true"])?;
     let mut namespaces = BTreeSet::new();
     for program in PROGRAMS {
-        let of = process::all()?
-            .into_iter()
-            .find(|one| one.command == program);
-        namespaces.extend(own_namespaces(of.context("the program runs")?.pid)?);
+        let of = node.agent.running(program);
+        let of = of.first().context("the program runs")?;
+        namespaces.extend(own_namespaces(of.pid)?);
     }
     ensure!(
         namespaces.len() >= 10,

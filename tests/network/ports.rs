@@ -4,7 +4,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
 
 use anyhow::{Context as _, Result};
 use harness::node::{Node, Sandbox};
-use harness::process;
 use harness::registry::free_address;
 use proto::cri::{PortMapping, Protocol};
 use tonic::Code;
@@ -179,13 +178,11 @@ async fn a_published_port_is_kept_from_the_hosts_programs() -> Result<()> {
 
 /// Sends back every datagram, the last of them "end", that comes to this port of a sandbox's network, which is that of a
 /// process running this program.
-fn echo_datagrams(program: &str, port: u16) -> Result<()> {
-    let of = process::all()?
-        .into_iter()
-        .find(|one| one.command == program);
+fn echo_datagrams(node: &Node, program: &str, port: u16) -> Result<()> {
+    let of = node.agent.running(program);
     let network = std::fs::File::open(format!(
         "/proc/{}/ns/net",
-        of.context("the program runs")?.pid
+        of.first().context("the program runs")?.pid
     ))?;
     let (ready, is_ready) = std::sync::mpsc::channel();
     std::thread::spawn(move || -> Result<()> {
@@ -214,7 +211,7 @@ async fn udp_ports_are_published_too() -> Result<()> {
     let sandbox = node.sandbox_of(config).await?;
     node.run(&sandbox, "server", &["/bin/sleep", "22360"])
         .await?;
-    echo_datagrams("/bin/sleep 22360", 80)?;
+    echo_datagrams(&node, "/bin/sleep 22360", 80)?;
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
     socket.connect((Ipv4Addr::LOCALHOST, port))?;
     socket.set_read_timeout(Some(std::time::Duration::from_millis(200)))?;

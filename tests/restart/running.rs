@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use anyhow::Result;
 use harness::node::Node;
-use harness::process;
 use proto::cri::{ContainerState, PodSandboxState};
 
 #[tokio::test]
@@ -156,17 +155,15 @@ async fn an_exec_times_out_without_an_agent() -> Result<()> {
         let (cri, id) = (node.cri.clone(), id.clone());
         async move { cri.exec(&id, &["/bin/sleep", "14142"], 2).await }
     });
-    let runs = || {
-        Ok::<_, anyhow::Error>(
-            process::all()?
-                .iter()
-                .any(|one| one.state != 'Z' && one.command == "/bin/sleep 14142"),
-        )
-    };
-    harness::wait::until_async("the session runs", || async { Ok(runs()?.then_some(())) }).await?;
+    // A session of a moment ago is told apart from what other tests run by its agent.
+    let runs = |node: &Node| !node.agent.running("/bin/sleep 14142").is_empty();
+    harness::wait::until_async("the session runs", || async {
+        Ok(runs(&node).then_some(()))
+    })
+    .await?;
     node.agent.kill9()?;
     assert!(call.await?.is_err());
-    harness::wait::until("the session is killed", || Ok((!runs()?).then_some(())))?;
+    harness::wait::until("the session is killed", || Ok((!runs(&node)).then_some(())))?;
     node.agent.spawn_again()?;
     node.agent.serving().await?;
     node.cri = node.agent.cri().await?;

@@ -215,21 +215,15 @@ async fn a_session_ends_with_its_shim() -> Result<()> {
             let (cri, main) = (node.cri.clone(), main.clone());
             async move { cri.exec(&main, &["/bin/sleep", "16180"], 0).await }
         });
-        let runs = || {
-            let all = harness::process::all()?;
-            let alive = all
-                .iter()
-                .any(|one| one.state != 'Z' && one.command == "/bin/sleep 16180");
-            Ok::<_, anyhow::Error>(alive)
-        };
-        harness::wait::until_async("the session runs", || async { Ok(runs()?.then_some(())) })
+        let runs = || !node.agent.running("/bin/sleep 16180").is_empty();
+        harness::wait::until_async("the session runs", || async { Ok(runs().then_some(())) })
             .await?;
         assert_eq!(kill_shims(&node)?, 1);
         let ended = tokio::time::timeout(HANGS, call)
             .await
             .context("the call hangs")??;
         assert!(ended.is_err(), "{ended:?}");
-        harness::wait::until("the session is killed", || Ok((!runs()?).then_some(())))?;
+        harness::wait::until("the session is killed", || Ok((!runs()).then_some(())))?;
         clears_away(&node).await?;
     }
     node.finish().await

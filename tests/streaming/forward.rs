@@ -7,7 +7,8 @@ use std::process::{Child, Stdio};
 use std::thread::JoinHandle;
 
 use anyhow::{Context as _, Result};
-use harness::{process, wait};
+use harness::node::Node;
+use harness::wait;
 
 use crate::Setting;
 
@@ -63,11 +64,14 @@ const CLIENTS: usize = 39;
 /// read to its end, then told how many bytes came. Returns once it listens.
 ///
 /// The network servers of busybox reset connections that come close together.
-fn count_bytes(program: &str, port: u16, count: usize) -> Result<JoinHandle<Result<()>>> {
-    let of = process::all()?
-        .into_iter()
-        .find(|one| one.command == program)
-        .context("the program runs")?;
+fn count_bytes(
+    node: &Node,
+    program: &str,
+    port: u16,
+    count: usize,
+) -> Result<JoinHandle<Result<()>>> {
+    let of = node.agent.running(program);
+    let of = of.first().context("the program runs")?;
     let network = File::open(format!("/proc/{}/ns/net", of.pid))?;
     let (ready, is_ready) = std::sync::mpsc::channel();
     let server = std::thread::spawn(move || -> Result<()> {
@@ -99,7 +103,7 @@ fn answer(mut client: TcpStream) -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_connections_at_once_end_on_both_sides() -> Result<()> {
     let setting = Setting::start(&["/bin/sleep", "17390"]).await?;
-    let server = count_bytes("/bin/sleep 17390", 8080, 2 * CLIENTS)?;
+    let server = count_bytes(&setting.node, "/bin/sleep 17390", 8080, 2 * CLIENTS)?;
     for sockets in [false, true] {
         let forward = Forward::start(&setting, sockets, 8080)?;
         std::thread::scope(|scope| -> Result<()> {

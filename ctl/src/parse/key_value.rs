@@ -77,7 +77,10 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), ParseError> {
 
 /// Returns the lines of a file that are neither empty nor comments.
 fn lines(path: &Path) -> Result<Vec<String>, ParseError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ParseError::File { source })?;
+    let text = std::fs::read_to_string(path).map_err(|source| ParseError::File {
+        path: path.to_owned(),
+        source,
+    })?;
     let mut lines = Vec::new();
     for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
         let line = line.trim_start();

@@ -15,6 +15,7 @@ pub(crate) mod quantity;
 pub(crate) mod restart;
 
 use std::io;
+use std::path::PathBuf;
 
 /// Why a value cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -39,8 +40,8 @@ pub(crate) enum ParseError {
         key: &'static str,
         place: &'static str,
     },
-    #[error("the file cannot be read")]
-    File { source: io::Error },
+    #[error("{} cannot be read", path.display())]
+    File { path: PathBuf, source: io::Error },
     #[error("the working directory cannot be told")]
     WorkingDirectory { source: io::Error },
     #[error("line {line}: {text:?} is not {expected}")]
@@ -49,8 +50,11 @@ pub(crate) enum ParseError {
         text: String,
         expected: &'static str,
     },
-    #[error("the file is not JSON")]
-    Json { source: serde_json::Error },
+    #[error("{} is not JSON", path.display())]
+    Json {
+        path: PathBuf,
+        source: serde_json::Error,
+    },
 }
 
 impl ParseError {

@@ -82,9 +82,15 @@ fn security_option(text: &str) -> Result<String, ParseError> {
 }
 
 fn profile(path: &Path) -> Result<String, ParseError> {
-    let text = std::fs::read(path).map_err(|source| ParseError::File { source })?;
-    let profile: Value =
-        serde_json::from_slice(&text).map_err(|source| ParseError::Json { source })?;
+    let file = || path.to_owned();
+    let text = std::fs::read(path).map_err(|source| ParseError::File {
+        path: file(),
+        source,
+    })?;
+    let profile: Value = serde_json::from_slice(&text).map_err(|source| ParseError::Json {
+        path: file(),
+        source,
+    })?;
     Ok(profile.to_string())
 }
 
