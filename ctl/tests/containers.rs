@@ -71,6 +71,7 @@ fn a_refusal_is_shown_with_its_reason() {
         --- stderr
         error: container web cannot be stopped
           its shim does not answer
+        hint: the agent's log may tell more: `journalctl -u node-agent`
     "#]]);
 }
 

@@ -191,12 +191,14 @@ fn unknown_filters_are_refused() {
         --- stderr
         error: --filter is not usable
           filter frob is not known to ps
+        hint: filters here: ancestor before exited id label name network publish since status volume
     "#]]);
     agent().ctl("ps --filter status=paused").check(&expect![[r#"
         exit 2
         --- stderr
         error: --filter status is not usable
           "paused" is not created, running, restarting, exited or unknown
+        hint: the command's --help tells what it takes
     "#]]);
     agent().ctl("ps --filter name").check(&expect![[r#"
         exit 2

@@ -99,6 +99,7 @@ fn an_early_end_is_a_failure() {
         --- stderr
         error: image web cannot be pulled
           the agent stopped before it was done
+        hint: the agent's log may tell more: `journalctl -u node-agent`
     "#]]);
 }
 

@@ -272,6 +272,7 @@ fn files_of_variables_and_labels_are_read() {
             error: the environment is not usable
               nosuch cannot be read
               No such file or directory (os error 2)
+            hint: a path is taken from where ctl is run, and read as whoever runs it
         "#]]);
 }
 
@@ -324,5 +325,6 @@ fn a_start_that_fails_shows_the_reason_and_nothing_else() {
         --- stderr
         error: container job cannot be started
           no memory
+        hint: the agent's log may tell more: `journalctl -u node-agent`
     "#]]);
 }

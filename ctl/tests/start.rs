@@ -88,5 +88,6 @@ fn a_failed_start_is_a_failure() {
         --- stderr
         error: container job cannot be started
           container job runs already
+        hint: `ctl ps -a` shows what runs, `ctl inspect` what it is set up with
     "#]]);
 }

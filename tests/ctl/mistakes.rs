@@ -138,6 +138,60 @@ const MISTAKES: &[Mistake] = &[
         "unix:///run/",
     ),
     ("run -it IMAGE sh", 125, &["terminal"], "-t"),
+    (
+        "exec -u martha runs id",
+        125,
+        &["runs cannot run id", "user \"martha\""],
+        "container's own files",
+    ),
+    (
+        "exec -w /nowhere runs pwd",
+        125,
+        &["runs cannot run pwd", "/nowhere"],
+        "container's own files",
+    ),
+    (
+        "run --rm -u martha IMAGE id",
+        125,
+        &["cannot be started", "user \"martha\""],
+        "container's own files",
+    ),
+    (
+        "run --rm -m 1k IMAGE true",
+        125,
+        &["cannot be created", "memory is 1024 bytes"],
+        "--help",
+    ),
+    (
+        "run --rm -e =x IMAGE true",
+        125,
+        &["environment", "\"=x\""],
+        "--help",
+    ),
+    (
+        "run --rm --env-file /nowhere IMAGE true",
+        125,
+        &["/nowhere cannot be read"],
+        "from where ctl is run",
+    ),
+    (
+        "kill -s NOSUCH runs",
+        1,
+        &["runs cannot be sent a signal", "\"NOSUCH\""],
+        "--help",
+    ),
+    (
+        "tag IMAGE a:b:c",
+        1,
+        &["IMAGE cannot be tagged", "\"a:b:c\""],
+        "--help",
+    ),
+    (
+        "ps --filter colour=red",
+        2,
+        &["filter colour is not known to ps"],
+        "ancestor",
+    ),
     ("ps --format {{.Nmaes}}", 2, &["no field Nmaes"], "Names"),
 ];
 

@@ -10,6 +10,9 @@ async fn nobody_else_looks_into_the_agents_directories() -> Result<()> {
     let node = Node::start().await?;
     let sandbox = node.sandbox("pod").await?;
     node.run(&sandbox, "main", &["/bin/pause"]).await?;
+    // What keeps others out is not the directory that the test happens to have around them.
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(node.agent.directory(), open)?;
     for directory in [node.agent.root(), node.agent.state()] {
         let mode = std::fs::metadata(&directory)?.permissions().mode() & 0o777;
         assert!(

@@ -60,10 +60,8 @@ async fn a_killed_shims_sandbox_is_cleared_away() -> Result<()> {
         ContainerState::ContainerRunning
     );
     assert_eq!(node.exec(&other, "echo works").await?, "works\n");
-    let alive = harness::process::all()?
-        .iter()
-        .any(|one| one.state != 'Z' && one.command == "/bin/sleep 17320");
-    assert!(!alive, "its container is killed");
+    let alive = node.agent.running("/bin/sleep 17320");
+    assert_eq!(alive, [], "its container is killed");
     node.cri.stop_sandbox(&one.id).await?;
     node.cri.remove_sandbox(&one.id).await?;
     node.finish().await
@@ -208,10 +206,8 @@ async fn what_a_hanging_shim_keeps_is_taken_back_once_it_answers() -> Result<()>
             "{said}"
         );
     }
-    let alive = harness::process::all()?
-        .iter()
-        .any(|one| one.state != 'Z' && one.command == "/bin/sleep 17322");
-    assert!(!alive, "its container is killed");
+    let alive = node.agent.running("/bin/sleep 17322");
+    assert_eq!(alive, [], "its container is killed");
     send(&hanging[0], Signal::SIGCONT)?;
     node.cri.remove_sandbox(&sandbox.id).await?;
     node.finish().await

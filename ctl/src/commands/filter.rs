@@ -40,9 +40,10 @@ pub(super) fn check(
         .iter()
         .find(|filter| !known.contains(&filter.key.as_str()))
     {
-        Some(filter) => Err(ParseError::UnknownKey {
-            key: format!("filter {}", filter.key),
+        Some(filter) => Err(ParseError::UnknownFilter {
+            key: filter.key.clone(),
             place,
+            known: known.join(" "),
         }),
         None => Ok(()),
     }

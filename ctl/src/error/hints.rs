@@ -42,7 +42,22 @@ pub(super) fn refused(source: &AgentError) -> Vec<String> {
     }
     match source.code() {
         Code::Unimplemented => vec!["is the agent older than ctl? `ctl version` tells".into()],
-        _ => Vec::new(),
+        Code::InvalidArgument | Code::OutOfRange => {
+            vec!["what is refused is named last; the command's --help tells what it takes".into()]
+        }
+        Code::FailedPrecondition => {
+            vec!["`ctl ps -a` shows what runs, `ctl inspect` what it is set up with".into()]
+        }
+        Code::ResourceExhausted => {
+            vec![
+                "what there is not enough of is named last; `ctl info` tells what the node has"
+                    .into(),
+            ]
+        }
+        Code::Cancelled | Code::DeadlineExceeded | Code::Unavailable => {
+            vec!["it may work when tried again".into()]
+        }
+        _ => vec!["the agent's log may tell more: `journalctl -u node-agent`".into()],
     }
 }
 
@@ -56,6 +71,9 @@ pub(crate) fn not_started(source: &AgentError) -> Option<String> {
         (Some(_), _) => {
             Some("is it executable there, and what runs it (the program in its first line) too?".into())
         }
+        (None, Code::InvalidArgument | Code::NotFound) => Some(
+            "users, groups and directories are looked for in the container's own files".into(),
+        ),
         // What a start can meet with are ports.
         (None, Code::AlreadyExists) => Some(
             "publish it on another port of the host, or give the container's alone to get a free one".into(),

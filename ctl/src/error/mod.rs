@@ -106,7 +106,8 @@ impl CommandError {
         if let Self::Request { source, hint, .. } = &mut self
             && !source.is_connection()
         {
-            *hint = about(source).or(hint.take());
+            // What is there already knows more.
+            *hint = hint.take().or_else(|| about(source));
         }
         self
     }
@@ -136,7 +137,7 @@ impl CommandError {
             Self::Request { source, .. } => hints::refused(source),
             Self::NotRunning { .. } => vec!["`ctl start -a` starts it and attaches".into()],
             Self::Usage { hint, .. } => vec![(*hint).into()],
-            Self::Option { source, .. } => source.hint().map(Into::into).into_iter().collect(),
+            Self::Option { source, .. } => vec![source.hint()],
             Self::Template(error) => error.hint().into_iter().collect(),
             Self::Terminal(error) => error.hint().map(Into::into).into_iter().collect(),
             _ => Vec::new(),

@@ -35,6 +35,12 @@ pub(crate) enum ParseError {
     NoSource { destination: String },
     #[error("{key} is not known to {place}")]
     UnknownKey { key: String, place: &'static str },
+    #[error("filter {key} is not known to {place}")]
+    UnknownFilter {
+        key: String,
+        place: &'static str,
+        known: String,
+    },
     #[error("{place} needs {key}")]
     MissingKey {
         key: &'static str,
@@ -67,10 +73,14 @@ impl ParseError {
     }
 
     /// Returns what to do about it.
-    pub(crate) fn hint(&self) -> Option<&'static str> {
+    pub(crate) fn hint(&self) -> String {
         match self {
-            Self::NamedVolume { .. } => Some("a path begins with / or ./"),
-            _ => None,
+            Self::NamedVolume { .. } => "a path begins with / or ./".into(),
+            Self::UnknownFilter { known, .. } => format!("filters here: {known}"),
+            Self::File { .. } | Self::WorkingDirectory { .. } => {
+                "a path is taken from where ctl is run, and read as whoever runs it".into()
+            }
+            _ => "the command's --help tells what it takes".into(),
         }
     }
 }
