@@ -2,9 +2,9 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::process::ExitStatus;
 use std::sync::Arc;
 
+use agent_program::{Ending, RunError};
 use agent_types::{Classify, ErrorKind};
 
 /// Why no program can be put under a profile.
@@ -53,21 +53,22 @@ pub enum LoadError {
     /// AppArmor's own program is not installed.
     #[error("program apparmor_parser is not on this machine")]
     NoParser,
-    /// It could not be run.
-    #[error("program {} could not be run", program.display())]
+    /// Nothing could wait for it.
+    #[error("thread that waits for apparmor_parser could not be started")]
+    Thread(#[source] io::Error),
+    /// It did not come to its own end.
+    #[error("program apparmor_parser did not do its work")]
     Run {
-        /// The program.
-        program: PathBuf,
         /// Why.
-        source: io::Error,
+        source: RunError,
     },
     /// It, or the kernel, refused the profile.
-    #[error("program {} did not load the profile ({status}): {complaint}", program.display())]
+    #[error("program {} did not load the profile: it {ending}: {complaint}", program.display())]
     Refused {
         /// The program.
         program: PathBuf,
         /// How it ended.
-        status: ExitStatus,
+        ending: Ending,
         /// What it wrote.
         complaint: String,
     },

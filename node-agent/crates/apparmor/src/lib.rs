@@ -8,7 +8,7 @@ mod error;
 mod kernel;
 mod parser;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 pub use error::{LoadError, ProfileError};
@@ -26,29 +26,25 @@ pub struct Apparmor {
     sysfs: PathBuf,
     /// Whether the kernel confines by it, which only another start of the machine changes.
     enabled: bool,
-    /// Programs that compile and load profiles, of which the first that is there is run.
-    parsers: Vec<PathBuf>,
+    /// Where the program is looked for that compiles and loads profiles.
+    directories: Vec<PathBuf>,
     /// Whether the node's own profile is loaded, once somebody wanted to know.
     default: OnceLock<Result<(), Arc<LoadError>>>,
 }
 
 impl Default for Apparmor {
     fn default() -> Self {
-        let parsers = ["/usr/sbin", "/sbin", "/usr/local/sbin"];
-        let parser = |directory: &str| Path::new(directory).join("apparmor_parser");
-        Self::at(
-            PathBuf::from("/sys"),
-            parsers.into_iter().map(parser).collect(),
-        )
+        let directories = ["/usr/sbin", "/sbin", "/usr/local/sbin"];
+        Self::at(PathBuf::from("/sys"), directories.map(PathBuf::from).into())
     }
 }
 
 impl Apparmor {
-    fn at(sysfs: PathBuf, parsers: Vec<PathBuf>) -> Self {
+    fn at(sysfs: PathBuf, directories: Vec<PathBuf>) -> Self {
         Self {
             enabled: kernel::is_enabled(&sysfs),
             sysfs,
-            parsers,
+            directories,
             default: OnceLock::new(),
         }
     }
@@ -60,7 +56,7 @@ impl Apparmor {
     }
 
     /// Returns the name of the node's own profile; `None` where the kernel has no AppArmor. The first call loads it, and waits
-    /// for the program that does so.
+    /// for the program that does so, a minute at most.
     ///
     /// # Errors
     /// Says why it is not loaded. It stays so until the node starts again.
@@ -68,7 +64,7 @@ impl Apparmor {
         if !self.enabled {
             return Ok(None);
         }
-        let load = || parser::load(&self.parsers, DEFAULT_TEXT).map_err(Arc::new);
+        let load = || parser::load(&self.directories, DEFAULT_TEXT).map_err(Arc::new);
         match self.default.get_or_init(load) {
             Ok(()) => Ok(Some(DEFAULT_PROFILE)),
             Err(source) => Err(ProfileError::Default {

@@ -1,46 +1,56 @@
 //! The program that compiles profiles and loads them.
 
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use agent_program::{Environment, Output, Run, RunError};
+use tokio::runtime::Builder;
 
 use crate::error::LoadError;
 
-/// Longest complaint that is kept, in characters.
-const MAX_COMPLAINT: usize = 2000;
+/// Its name.
+const PROGRAM: &str = "apparmor_parser";
 
-/// Loads a profile, in place of one of the same name.
-pub(crate) fn load(parsers: &[PathBuf], text: &str) -> Result<(), LoadError> {
-    let program = parsers.iter().find(|program| program.exists());
-    run(program.ok_or(LoadError::NoParser)?, text)
-}
+/// How long it may take: a machine that has just started is slow.
+const LIMIT: Duration = Duration::from_secs(60);
 
-fn run(program: &Path, text: &str) -> Result<(), LoadError> {
-    let failed = |source| LoadError::Run {
-        program: program.to_owned(),
-        source,
-    };
-    let mut child = Command::new(program)
+/// It has nothing to answer.
+const MAX_ANSWER: usize = 64 << 10;
+
+/// Loads a profile, in place of one of the same name. Blocking, and not for long.
+pub(crate) fn load(directories: &[PathBuf], text: &str) -> Result<(), LoadError> {
+    let program = agent_program::find(PROGRAM, directories).ok_or(LoadError::NoParser)?;
+    let output = wait_for(Run {
+        program: &program,
         // What others have compiled is not looked at, and nothing is left for them.
-        .args(["--replace", "--skip-cache", "--quiet"])
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(failed)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A program that ends early says more by its status than the broken pipe does.
-        let _ = stdin.write_all(text.as_bytes());
-    }
-    let output = child.wait_with_output().map_err(failed)?;
-    if output.status.success() {
+        arguments: &["--replace", "--skip-cache", "--quiet"],
+        environment: Environment::Only(Vec::new()),
+        input: text.as_bytes().to_vec(),
+        limit: LIMIT,
+        most: MAX_ANSWER,
+    });
+    let output = output.map_err(LoadError::Thread)?;
+    let output = output.map_err(|source| LoadError::Run { source })?;
+    if output.ending.is_success() {
         return Ok(());
     }
-    let complaint = String::from_utf8_lossy(&output.stderr);
     Err(LoadError::Refused {
-        program: program.to_owned(),
-        status: output.status,
-        complaint: complaint.trim().chars().take(MAX_COMPLAINT).collect(),
+        program,
+        ending: output.ending,
+        complaint: output.said,
+    })
+}
+
+/// Runs a program to its end on a thread of its own, whatever the caller's is doing.
+fn wait_for(run: Run<'_>) -> io::Result<Result<Output, RunError>> {
+    std::thread::scope(|scope| {
+        let work = || {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            Ok(runtime.block_on(agent_program::run(run)))
+        };
+        let thread = std::thread::Builder::new().spawn_scoped(scope, work)?;
+        let lost = |_| Err(io::ErrorKind::Interrupted.into());
+        thread.join().unwrap_or_else(lost)
     })
 }
