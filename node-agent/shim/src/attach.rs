@@ -1,11 +1,14 @@
 //! Attach clients: copies of a container's output, and input for it.
 //!
 //! A client that lags behind holds its container's output back for a moment, and is cut off where it
-//! does not catch up by then. All clients end with the agent that brought them.
+//! does not catch up by then, or has held it back for too long in all (`patience.rs`). All clients
+//! end with the agent that brought them.
 
 use std::os::fd::OwnedFd;
+use std::time::Instant;
 
 use crate::log::format::Stream;
+use crate::patience::Patience;
 use crate::pipes::{self, WriteOutcome};
 use crate::poll::{Interest, Kind, Poll, Token};
 
@@ -31,6 +34,7 @@ struct Output {
     fd: OwnedFd,
     /// What it had no room for.
     pending: Vec<u8>,
+    patience: Patience,
 }
 
 /// All clients of the sandbox.
@@ -53,7 +57,7 @@ impl Clients {
         input: Input,
         poll: &mut Poll,
     ) -> rustix::io::Result<()> {
-        let serial = poll.serial();
+        let (serial, now) = (poll.serial(), Instant::now());
         for (stream, fd) in Stream::BOTH.into_iter().zip(&outputs) {
             if let Some(fd) = fd {
                 pipes::set_nonblocking(fd)?;
@@ -75,6 +79,7 @@ impl Clients {
                 fd.map(|fd| Output {
                     fd,
                     pending: Vec::new(),
+                    patience: Patience::new(now),
                 })
             }),
         });
@@ -109,6 +114,7 @@ impl Clients {
                     if poll.modify(&output.fd, token, Interest::Writable).is_ok() =>
                 {
                     output.pending = bytes.get(taken..).unwrap_or_default().to_vec();
+                    output.patience.begin(Instant::now());
                     lag = Lag::Some;
                 }
                 WriteOutcome::Taken(_) | WriteOutcome::Broken => client.close_all(poll),
@@ -130,6 +136,7 @@ impl Clients {
                 }
                 WriteOutcome::Taken(_) => {
                     output.pending = Vec::new();
+                    output.patience.end(Instant::now());
                     let token = output_token(serial, stream);
                     if poll.modify(&output.fd, token, Interest::HangUp).is_err() {
                         client.close_all(poll);
@@ -151,12 +158,41 @@ impl Clients {
         }
     }
 
+    /// Returns when the first of the clients that have yet to take some of `stream` is to be cut off.
+    pub(crate) fn due(&self, container: u32, stream: Stream) -> Option<Instant> {
+        let clients = self.all.iter();
+        let clients = clients.filter(|client| client.container == container);
+        clients.filter_map(|client| client.due(stream)).min()
+    }
+
+    /// Ends the clients of a container that have yet to take some of `stream`, and are due.
+    pub(crate) fn cut_off_due(
+        &mut self,
+        container: u32,
+        stream: Stream,
+        now: Instant,
+        poll: &Poll,
+    ) {
+        let is_due = |client: &Client| client.due(stream).is_some_and(|due| due <= now);
+        self.cut_off_where(container, stream, is_due, poll);
+    }
+
     /// Ends the clients of a container that have yet to take some of `stream`.
     pub(crate) fn cut_off(&mut self, container: u32, stream: Stream, poll: &Poll) {
+        self.cut_off_where(container, stream, |_| true, poll);
+    }
+
+    fn cut_off_where(
+        &mut self,
+        container: u32,
+        stream: Stream,
+        chosen: impl Fn(&Client) -> bool,
+        poll: &Poll,
+    ) {
         for client in self
             .all
             .iter_mut()
-            .filter(|client| client.container == container && client.lags(stream))
+            .filter(|client| client.container == container && client.lags(stream) && chosen(client))
         {
             // Both outputs: the other would go on alone, with a hole nobody can see.
             client.close_all(poll);
@@ -266,6 +302,10 @@ impl Client {
         self.outputs[stream.index()]
             .as_ref()
             .is_some_and(|output| !output.pending.is_empty())
+    }
+
+    fn due(&self, stream: Stream) -> Option<Instant> {
+        self.outputs[stream.index()].as_ref()?.patience.due()
     }
 }
 

@@ -21,6 +21,7 @@ mod launcher;
 mod log;
 mod namespaces;
 mod oom;
+mod patience;
 mod pipes;
 mod poll;
 mod sandbox;

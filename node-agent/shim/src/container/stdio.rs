@@ -18,9 +18,6 @@ const READS_PER_TURN: u32 = 8;
 /// How often a terminal that nobody has open is looked at.
 const TERMINAL_RETRY: Duration = Duration::from_millis(500);
 
-/// How long output waits for an attach client that lags behind, before the client is cut off.
-const PATIENCE: Duration = Duration::from_secs(1);
-
 /// How the end of an attach client's input is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum InputEnd {
@@ -50,7 +47,7 @@ pub(crate) struct Stdio {
     terminal: bool,
     /// When to watch the terminal again, which nobody has open for the moment.
     resume_at: Option<Instant>,
-    /// Outputs that are not read while a client lags behind, and until when.
+    /// Outputs that are not read while a client lags behind, and when the first of these is cut off.
     held: [Option<Instant>; 2],
     /// Nothing is held any more: the container has ended long enough ago.
     hurried: bool,
@@ -129,9 +126,16 @@ impl Stdio {
         }
         for stream in Stream::BOTH {
             if self.held[stream.index()].is_some_and(|due| due <= now) {
-                passage
-                    .clients
-                    .cut_off(passage.serial, stream, passage.poll);
+                let Passage {
+                    serial,
+                    clients,
+                    poll,
+                    ..
+                } = &mut *passage;
+                clients.cut_off_due(*serial, stream, now, poll);
+                if let Some(due) = clients.due(*serial, stream) {
+                    self.held[stream.index()] = Some(due);
+                }
             }
         }
         self.release(passage);
@@ -182,7 +186,8 @@ impl Stdio {
             // Removed, not masked: a hang-up cannot be masked and would be reported for ever.
             passage.poll.remove(fd);
         }
-        self.held[stream.index()] = Some(Instant::now() + PATIENCE);
+        let due = passage.clients.due(passage.serial, stream);
+        self.held[stream.index()] = due.or_else(|| Some(Instant::now()));
         Turn::Done
     }
 

@@ -182,6 +182,32 @@ async fn a_slow_client_is_cut_off_and_the_container_goes_on() {
 }
 
 #[tokio::test]
+async fn a_client_that_is_always_late_is_cut_off_in_the_end() {
+    let node = Node::start().await;
+    let mut sandbox = node.sandbox().await;
+    // At this client's pace that would be a minute.
+    let plan = node.container("seq 1 3000000");
+    sandbox.create(&plan).await.unwrap();
+    let client = sandbox.shim.attach(&plan.id, ALL).await.unwrap();
+    sandbox.shim.start_container(&plan.id).await.unwrap();
+    let mut stdout = pipe::Receiver::from_owned_fd(client.stdout.unwrap()).unwrap();
+    let reading = tokio::spawn(async move {
+        let mut taken = 0;
+        let mut buffer = vec![0; 128 << 10];
+        while let Ok(count @ 1..) = stdout.read(&mut buffer).await {
+            taken += count;
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        taken
+    });
+    assert_eq!(sandbox.exited().await.exit_code, 0);
+    let all = node.log(&plan.id, "stdout");
+    assert!(all.ends_with("\n3000000\n"));
+    assert!(reading.await.unwrap() < all.len());
+    sandbox.end().await;
+}
+
+#[tokio::test]
 async fn a_client_that_pauses_holds_the_output_back_and_misses_nothing() {
     let node = Node::start().await;
     let mut sandbox = node.sandbox().await;
