@@ -173,6 +173,30 @@ async fn what_a_runtime_makes_too_late_is_removed() -> Result<()> {
 }
 
 #[tokio::test]
+async fn the_shim_reads_no_file_of_a_container() -> Result<()> {
+    let runtime = Scripted::new()?;
+    let node = Node::start_with(runtime.options()).await?;
+    let pod = pod(&node).await?;
+    let first = node.run(&pod, "first", &["/bin/sleep", "27190"]).await?;
+    let line = "yes user:x:1000:1000::/:/bin/sh | head -c 9000000 >/etc/passwd";
+    node.exec(&first, line).await?;
+    let peaks = || -> Result<u64> {
+        let helpers = node.agent.helpers()?;
+        let peaks = helpers
+            .iter()
+            .map(|one| harness::process::peak_rss_kib(one.pid));
+        Ok(peaks.sum())
+    };
+    let before = peaks()?;
+    assert_eq!(node.exec(&first, "echo inside").await?, "inside\n");
+    let missing = format!("{:?}", node.cri.exec(&first, &["/bin/nothing"], 10).await);
+    assert!(missing.contains("/bin/nothing"), "{missing}");
+    let grown = peaks()? - before;
+    assert!(grown < 4 << 10, "{grown} KiB");
+    node.finish().await
+}
+
+#[tokio::test]
 async fn a_session_ends_in_its_time_and_failures_are_not_the_callers() -> Result<()> {
     let runtime = Scripted::new()?;
     let node = Node::start_with(runtime.options()).await?;

@@ -25,8 +25,6 @@ pub struct Starting(Run);
 pub struct Execution {
     of: Arc<External>,
     run: Run,
-    process: Box<Process>,
-    root: OwnedFd,
     /// Names of the files that it needs: the process, its id, its terminal.
     names: [String; 3],
     console: Option<Console>,
@@ -100,15 +98,13 @@ impl External {
         let number = self.sessions.fetch_add(1, Ordering::Relaxed);
         let names = ["json", "pid", "tty"].map(|kind| format!("exec-{number}.{kind}"));
         let begun = self.begin_exec(pid, request, &names);
-        let (process, root, place, console, run) = begun.map_err(|failure| {
+        let (place, console, run) = begun.map_err(|failure| {
             self.remove(&names);
             ExecError::Step(failure)
         })?;
         Ok(Execution {
             of: Arc::clone(self),
             run,
-            process: Box::new(process),
-            root,
             names,
             console,
             _place: place,
@@ -120,14 +116,12 @@ impl External {
         pid: i32,
         request: ExecRequest<'_>,
         [process_file, pid_file, tty]: &[String; 3],
-    ) -> Result<(Process, OwnedFd, OwnedFd, Option<Console>, Run), Failure> {
+    ) -> Result<(OwnedFd, Option<Console>, Run), Failure> {
         let invalid = |error: serde_json::Error| {
             Failure::invalid("read", "the session's process", "").because(error.to_string())
         };
         let mut process: Process = serde_json::from_slice(request.process).map_err(invalid)?;
         let root = root_of(pid)?;
-        let user = init::lookup::user(root.as_fd(), &request.user, process.user())?;
-        set_user(&mut process, &user);
         let place = directory(&self.bundle)?;
         let (streams, console) = match request.stdio {
             Stdio::Pipes {
@@ -141,7 +135,15 @@ impl External {
                 (Streams::None, Some(Console::listen(&place, tty)?))
             }
         };
-        self.write(process_file, &process)?;
+        // The container's files may be of any size, and on a file system that never answers.
+        let prepare = || {
+            let mut process = process.clone();
+            let user = init::lookup::user(root.as_fd(), &request.user, process.user())?;
+            let missing = init::lookup::missing_program(root.as_fd(), &process, &[]);
+            set_user(&mut process, &user);
+            self.write(process_file, &process)?;
+            Ok(missing)
+        };
         let file = |name: &str| self.bundle.join(name).display().to_string();
         let (process_path, pid_path) = (file(process_file), file(pid_file));
         let mut options = vec![
@@ -154,8 +156,10 @@ impl External {
         if let Some(console) = &console {
             options.extend(["--tty", "--console-socket", console.path()]);
         }
-        let run = self.invoke("exec", streams, &options)?;
-        Ok((process, root, place, console, run))
+        let run = self
+            .invocation("exec", &options)
+            .begin_after(prepare, streams)?;
+        Ok((place, console, run))
     }
 
     /// Removes those of a session's files that there are.
@@ -177,15 +181,18 @@ impl External {
         streams: Streams,
         options: &[&str],
     ) -> Result<Run, Failure> {
-        let invocation = Invocation {
+        self.invocation(verb, options).begin(streams)
+    }
+
+    fn invocation<'a>(&'a self, verb: &'static str, options: &'a [&'a str]) -> Invocation<'a> {
+        Invocation {
             program: &self.program,
             bundle: &self.bundle,
             mounts: Some(self.mounts.as_fd()),
             verb,
             options,
             id: &self.id,
-        };
-        invocation.begin(streams)
+        }
     }
 }
 
@@ -220,8 +227,7 @@ impl Execution {
             if let Ok(pidfd) = pid.and_then(pidfd_of) {
                 maker::kill(&pidfd);
             }
-            let missing = init::lookup::missing_program(self.root.as_fd(), &self.process, &[]);
-            return Err(missing.unwrap_or(failure));
+            return Err(failure);
         }
         let pid = pid?;
         let pidfd = pidfd_of(pid)?;

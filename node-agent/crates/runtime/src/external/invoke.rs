@@ -17,7 +17,9 @@ use rustix::process::{WaitId, WaitIdOptions, umask, waitid};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 use serde::Deserialize;
 
+use crate::channel::{self, ChildEnd, MakerEnd, Report};
 use crate::failure::{Failure, FailureKind};
+use crate::init::Step;
 use crate::maker;
 
 /// How long a runtime may take, in seconds. Whoever waits for a keeper waits a little longer.
@@ -38,6 +40,8 @@ pub struct Run {
     child: Child,
     log: PathBuf,
     shown: String,
+    /// Where its process has said beforehand why it would fail.
+    said_before: Option<MakerEnd>,
     /// Whether it was killed because it took too long.
     late: bool,
 }
@@ -85,6 +89,31 @@ impl Invocation<'_> {
 
     /// Begins to run the program.
     pub(crate) fn begin(&self, streams: Streams) -> Result<Run, Failure> {
+        self.fork(streams, None)
+    }
+
+    /// Begins to run the program in a process that does something else first. Where that fails the
+    /// program is not run; what it returns is why the program fails, if it does.
+    pub(crate) fn begin_after(
+        &self,
+        first: impl Fn() -> Step<Option<Failure>>,
+        streams: Streams,
+    ) -> Result<Run, Failure> {
+        self.fork(streams, Some(&first))
+    }
+
+    fn fork(&self, streams: Streams, first: Option<First<'_>>) -> Result<Run, Failure> {
+        let (said_before, first) = match first {
+            None => (None, None),
+            Some(first) => {
+                let opened = channel::open();
+                let (ours, theirs) = opened.map_err(|error| {
+                    let errno = std::io::Error::from_raw_os_error(error.errno());
+                    Failure::io("follow", self.shown(), errno)
+                })?;
+                (Some(ours), Some((first, theirs)))
+            }
+        };
         let log = self.bundle.join(format!("{}.log", self.verb));
         let arguments = self.arguments(&log)?;
         let options = Fork {
@@ -93,7 +122,12 @@ impl Invocation<'_> {
             relation: Relation::Child,
         };
         let child = match fork(&options) {
-            Ok(Forked::Child) => self.become_program(&arguments, &streams),
+            Ok(Forked::Child) => {
+                if let Some((first, end)) = first {
+                    do_first(first, &end);
+                }
+                self.become_program(&arguments, &streams)
+            }
             Ok(Forked::Parent(child)) => child,
             Err(error) => {
                 let errno = std::io::Error::from_raw_os_error(error.errno());
@@ -104,6 +138,7 @@ impl Invocation<'_> {
             child,
             log,
             shown: self.shown(),
+            said_before,
             late: false,
         })
     }
@@ -211,6 +246,12 @@ impl Run {
             NOT_BEGUN => "the program cannot be executed".to_owned(),
             code => format!("it ended with {code}"),
         };
+        if let Some(end) = &self.said_before
+            && !self.late
+            && let Ok(Some(Report::Failed(failure))) = end.receive()
+        {
+            return Err(failure);
+        }
         let because = match said {
             Some(said) => format!("{reason}: {said}"),
             None => reason,
@@ -218,6 +259,21 @@ impl Run {
         // Whatever it was, it is not for the caller to mend.
         let failure = Failure::invalid("have", self.shown, "").of_kind(FailureKind::Internal);
         Err(failure.because(because))
+    }
+}
+
+/// What a process does before it becomes a runtime's.
+type First<'a> = &'a dyn Fn() -> Step<Option<Failure>>;
+
+/// The child's side: what comes before the program.
+fn do_first(first: First<'_>, end: &ChildEnd) {
+    match first() {
+        Ok(None) => {}
+        Ok(Some(failure)) => end.failed(&failure),
+        Err(failure) => {
+            end.failed(&failure);
+            leave(NOT_BEGUN)
+        }
     }
 }
 
