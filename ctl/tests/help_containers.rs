@@ -87,7 +87,9 @@ fn of_run() {
               --privileged             Give it all capabilities and devices
               --cap-add <CAPABILITY>   Add a capability, such as NET_ADMIN, or ALL
               --cap-drop <CAPABILITY>  Take away a capability, or ALL
-              --security-opt <OPTION>  no-new-privileges, seccomp=unconfined or seccomp=FILE
+              --security-opt <OPTION>  no-new-privileges, seccomp=unconfined|FILE,
+                                       apparmor=unconfined|PROFILE, or
+                                       label=disable|user:USER|role:ROLE|type:TYPE|level:LEVEL
               --device <DEVICE>        Give it a device of the host: HOST_PATH[:CONTAINER_PATH][:rwm]
               --sysctl <NAME=VALUE>    Set a kernel parameter of its namespaces
               --pid <MODE>             Process namespace: host, or private [default: private]
@@ -182,7 +184,9 @@ fn of_create() {
               --privileged             Give it all capabilities and devices
               --cap-add <CAPABILITY>   Add a capability, such as NET_ADMIN, or ALL
               --cap-drop <CAPABILITY>  Take away a capability, or ALL
-              --security-opt <OPTION>  no-new-privileges, seccomp=unconfined or seccomp=FILE
+              --security-opt <OPTION>  no-new-privileges, seccomp=unconfined|FILE,
+                                       apparmor=unconfined|PROFILE, or
+                                       label=disable|user:USER|role:ROLE|type:TYPE|level:LEVEL
               --device <DEVICE>        Give it a device of the host: HOST_PATH[:CONTAINER_PATH][:rwm]
               --sysctl <NAME=VALUE>    Set a kernel parameter of its namespaces
               --pid <MODE>             Process namespace: host, or private [default: private]

@@ -17,6 +17,7 @@ use agent_core::recovery::{Recovered, recover};
 use agent_core::services::{Parts, Services};
 use agent_core::stats;
 use agent_network::Network;
+use agent_selinux::Selinux;
 use agent_shim_client::{Launcher, LauncherConfig};
 use agent_snapshot::Snapshots;
 use agent_store::{OpenError, Store};
@@ -219,6 +220,7 @@ async fn open(
             cgroups,
             seccomp: agent_seccomp::Cache::new(agent_seccomp::KernelVersion::running()),
             apparmor: apparmor(),
+            selinux: Selinux::default(),
             launcher,
             last_capability: host::last_capability()?,
             masked_paths: host::masked_paths(Path::new(host::PROCESSORS)),

@@ -23,6 +23,7 @@ const FLOORS: &[(u8, &[&str])] = &[
             "agent-cni",
             "agent-oci",
             "agent-seccomp",
+            "agent-selinux",
             "agent-runtime",
             "agent-store",
             "agent-shim-client",

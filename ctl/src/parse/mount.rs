@@ -2,11 +2,11 @@
 
 use std::path::{Component, Path};
 
-use proto::agent::{Mount, MountKind};
+use proto::agent::{Mount, MountKind, Relabel};
 
 use super::{ParseError, quantity};
 
-const VOLUME: &str = "HOST_PATH:CONTAINER_PATH[:ro|rw]";
+const VOLUME: &str = "HOST_PATH:CONTAINER_PATH[:ro|rw|z|Z]";
 const TARGET: &str = "an absolute path in the container";
 
 /// Reads `/host:/container[:ro]`; a path that begins with `.` is of the working directory.
@@ -27,11 +27,13 @@ pub(crate) fn volume(text: &str) -> Result<Mount, ParseError> {
         });
     };
     let mut read_only = false;
+    let mut relabel = Relabel::Unspecified;
     for option in options.into_iter().flat_map(|options| options.split(',')) {
         match option {
             "ro" => read_only = true,
-            // Without SELinux there is nothing to relabel.
-            "rw" | "z" | "Z" => {}
+            "rw" => {}
+            "z" => relabel = Relabel::Shared,
+            "Z" => relabel = Relabel::Private,
             _ => {
                 return Err(ParseError::UnknownKey {
                     key: option.to_owned(),
@@ -42,6 +44,7 @@ pub(crate) fn volume(text: &str) -> Result<Mount, ParseError> {
     }
     Ok(Mount {
         read_only,
+        relabel: relabel.into(),
         ..bind(source, destination)?
     })
 }
@@ -206,10 +209,14 @@ mod tests {
     fn volumes_are_paths_of_the_host() {
         assert_eq!(volume("/a:/b").expect("a bind"), bound("/a", "/b", false));
         assert_eq!(volume("/a:/b:ro").expect("a bind"), bound("/a", "/b", true));
-        assert_eq!(
-            volume("/a:/b:rw,z").expect("a bind"),
-            bound("/a", "/b", false)
-        );
+        for (option, relabel) in [("z", Relabel::Shared), ("Z", Relabel::Private)] {
+            let found = volume(&format!("/a:/b:rw,{option}")).expect("a bind");
+            let wanted = Mount {
+                relabel: relabel.into(),
+                ..bound("/a", "/b", false)
+            };
+            assert_eq!(found, wanted);
+        }
         let here = std::env::current_dir().expect("a directory");
         let here = here.to_str().expect("UTF-8");
         assert_eq!(
@@ -234,7 +241,7 @@ mod tests {
             ("/a:/b:rshared", "rshared is not known to --volume"),
             (
                 "/a:/b:ro:x",
-                "\"/a:/b:ro:x\" is not HOST_PATH:CONTAINER_PATH[:ro|rw]",
+                "\"/a:/b:ro:x\" is not HOST_PATH:CONTAINER_PATH[:ro|rw|z|Z]",
             ),
             (":/b", "\"\" is not a path of the host"),
         ];

@@ -257,7 +257,8 @@ fn make_shm(
     }
     let root = |mappings: &[IdMapping]| IdMapping::outside_of(mappings, 0).unwrap_or(0);
     let owner = user.map_or((0, 0), |users| (root(&users.uids), root(&users.gids)));
-    SharedMount::shm(request.shm_size, owner)
+    let label = Some(request.mount_label.as_str()).filter(|label| !label.is_empty());
+    SharedMount::shm(request.shm_size, owner, label)
         .map(Some)
         .map_err(|source| LaunchError::Shm { source })
 }

@@ -35,6 +35,15 @@ pub(crate) enum Trees {
     Hybrid,
 }
 
+/// Which security module the machine was started with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Module {
+    /// AppArmor.
+    Apparmor,
+    /// SELinux, which enforces nothing.
+    Selinux,
+}
+
 /// The node under test.
 #[derive(Debug)]
 pub(crate) struct Guest {
@@ -73,14 +82,20 @@ pub(crate) fn cgroup(path: &str, file: &str) -> Result<String> {
 }
 
 /// Fails on a machine that is not the one these tests are for.
-pub(crate) fn check_machine(trees: Trees) -> Result<()> {
+pub(crate) fn check_machine(trees: Trees, module: Module) -> Result<()> {
     let alone = Path::new(CGROUPS).join("cgroup.controllers").exists();
     ensure!(
         alone == (trees == Trees::Unified),
         "the kernel was not started for {trees:?}"
     );
     let enabled = std::fs::read_to_string("/sys/module/apparmor/parameters/enabled")?;
-    ensure!(enabled.trim() == "Y", "AppArmor is off");
+    let apparmor = enabled.trim() == "Y";
+    let classes = std::fs::read_dir("/sys/fs/selinux/class");
+    let selinux = classes.is_ok_and(|mut classes| classes.next().is_some());
+    ensure!(
+        (apparmor, selinux) == (module == Module::Apparmor, module == Module::Selinux),
+        "AppArmor {apparmor}, SELinux {selinux}"
+    );
     ensure!(std::fs::read_link("/proc/1/exe")?.ends_with("systemd"));
     Ok(())
 }

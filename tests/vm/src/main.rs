@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
-use guest::{Guest, Trees};
+use guest::{Guest, Module, Trees};
 
 /// Where the disk remembers that the first half is done.
 const HALFWAY: &str = "/var/lib/vm-tests/halfway";
@@ -29,15 +29,17 @@ const REBOOT: u8 = 75;
     reason = "a program that reports to whoever runs it"
 )]
 async fn main() -> ExitCode {
-    let hybrid = std::env::args().any(|word| word == "hybrid");
+    let kind = std::env::args().nth(1).unwrap_or_default();
     let again = Path::new(HALFWAY).exists();
-    let done = match (hybrid, again) {
-        (true, _) => on_hybrid().await,
-        (false, false) => before().await,
-        (false, true) => after().await,
+    let reboots = kind == "unified";
+    let done = match (kind.as_str(), again) {
+        ("hybrid", _) => on(Trees::Hybrid, Module::Apparmor, checks::HYBRID).await,
+        ("selinux", _) => on(Trees::Unified, Module::Selinux, checks::SELINUX).await,
+        (_, false) => before().await,
+        (_, true) => after().await,
     };
     match done {
-        Ok(0) if !hybrid && !again => ExitCode::from(REBOOT),
+        Ok(0) if reboots && !again => ExitCode::from(REBOOT),
         Ok(0) => {
             println!("vm: everything passed");
             ExitCode::SUCCESS
@@ -55,7 +57,7 @@ async fn main() -> ExitCode {
 
 /// Sets the node up as deploy/ says, checks, and leaves pods running for the reboot.
 async fn before() -> Result<usize> {
-    guest::check_machine(Trees::Unified)?;
+    guest::check_machine(Trees::Unified, Module::Apparmor)?;
     let mut guest = Guest::install().await?;
     let failed = run(&mut guest, checks::CHECKS).await;
     if failed == 0 {
@@ -66,10 +68,11 @@ async fn before() -> Result<usize> {
     Ok(failed)
 }
 
-async fn on_hybrid() -> Result<usize> {
-    guest::check_machine(Trees::Hybrid)?;
+/// Sets the node up on another kind of machine, and checks.
+async fn on(trees: Trees, module: Module, all: &[checks::Check]) -> Result<usize> {
+    guest::check_machine(trees, module)?;
     let mut guest = Guest::install().await?;
-    Ok(run(&mut guest, checks::HYBRID).await)
+    Ok(run(&mut guest, all).await)
 }
 
 async fn after() -> Result<usize> {

@@ -26,7 +26,8 @@ pub(in crate::commands) struct Security {
     #[arg(long, value_name = "CAPABILITY")]
     cap_drop: Vec<String>,
 
-    /// no-new-privileges, seccomp=unconfined or seccomp=FILE
+    /// no-new-privileges, seccomp=unconfined|FILE, apparmor=unconfined|PROFILE, or
+    /// label=disable|user:USER|role:ROLE|type:TYPE|level:LEVEL
     #[arg(long, value_name = "OPTION")]
     security_opt: Vec<String>,
 
@@ -74,9 +75,12 @@ fn security_option(text: &str) -> Result<String, ParseError> {
         ("no-new-privileges", "true") => Ok("no-new-privileges".into()),
         ("seccomp", "unconfined") => Ok("seccomp=unconfined".into()),
         ("seccomp", file) => Ok(format!("seccomp={}", profile(Path::new(file))?)),
+        ("apparmor" | "label", value) if text.contains(['=', ':']) && !value.is_empty() => {
+            Ok(format!("{name}={value}"))
+        }
         _ => Err(ParseError::form(
             text,
-            "no-new-privileges, seccomp=unconfined or seccomp=FILE",
+            "no-new-privileges, seccomp=FILE, apparmor=PROFILE or label=TEXT",
         )),
     }
 }
@@ -128,7 +132,20 @@ mod tests {
             security_option("seccomp=unconfined").expect("a word"),
             "seccomp=unconfined"
         );
-        for text in ["apparmor=x", "no-new-privileges=false", ""] {
+        for (text, sent) in [
+            ("apparmor=own", "apparmor=own"),
+            ("label:disable", "label=disable"),
+            ("label=type:spc_t", "label=type:spc_t"),
+        ] {
+            assert_eq!(security_option(text).expect("a word"), sent);
+        }
+        for text in [
+            "apparmor",
+            "apparmor=",
+            "label",
+            "no-new-privileges=false",
+            "",
+        ] {
             assert!(security_option(text).is_err(), "{text}");
         }
     }

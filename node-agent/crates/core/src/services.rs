@@ -9,6 +9,7 @@ use agent_apparmor::Apparmor;
 use agent_cgroup::CgroupTree;
 use agent_cni::Cni;
 use agent_network::Network;
+use agent_selinux::Selinux;
 use agent_shim_client::Launcher;
 use agent_snapshot::Snapshots;
 use agent_store::Store;
@@ -109,6 +110,10 @@ pub struct Services {
     pub seccomp: agent_seccomp::Cache,
     /// AppArmor on this machine.
     pub apparmor: Arc<Apparmor>,
+    /// SELinux on this machine.
+    pub selinux: Selinux,
+    /// Held from the choice of a sandbox's level until others can see it.
+    pub(crate) labelling: Mutex<()>,
     /// Starts shims.
     pub launcher: Launcher,
     /// Tells what happens.
@@ -151,6 +156,8 @@ pub struct Parts {
     pub seccomp: agent_seccomp::Cache,
     /// AppArmor on this machine.
     pub apparmor: Arc<Apparmor>,
+    /// SELinux on this machine.
+    pub selinux: Selinux,
     /// Starts shims.
     pub launcher: Launcher,
     /// Highest capability number of the running kernel.
@@ -182,6 +189,8 @@ impl Services {
             cgroups: parts.cgroups,
             seccomp: parts.seccomp,
             apparmor: parts.apparmor,
+            selinux: parts.selinux,
+            labelling: Mutex::default(),
             launcher: parts.launcher,
             events: EventBus::default(),
             last_capability: parts.last_capability,

@@ -90,6 +90,7 @@ fn process(plan: &ContainerPlan, user: &UserText) -> Result<Process, PlanError> 
         .set_console_size(console_size(plan.terminal_size))
         .set_no_new_privileges(Some(plan.no_new_privileges))
         .set_apparmor_profile(plan.apparmor_profile.clone())
+        .set_selinux_label(plan.selinux_label.clone())
         .set_rlimits(Some(rlimit::to_spec(&plan.rlimits)?))
         .set_oom_score_adj(plan.oom_score_adj);
     Ok(process)
@@ -129,6 +130,7 @@ fn linux(
     let mut linux = Linux::default();
     linux
         .set_namespaces(Some(namespaces(plan)?))
+        .set_mount_label(plan.mount_label.clone())
         .set_resources(Some(resources))
         .set_devices(Some(nodes))
         .set_masked_paths(Some(masked))

@@ -138,6 +138,10 @@ pub struct ContainerPlan {
     pub no_new_privileges: bool,
     /// AppArmor profile that its programs are confined by.
     pub apparmor_profile: Option<String>,
+    /// SELinux label of its processes.
+    pub selinux_label: Option<String>,
+    /// SELinux label of the files it sees.
+    pub mount_label: Option<String>,
     /// Resource limits.
     pub rlimits: Vec<Rlimit>,
     /// How readily the kernel kills it.

@@ -48,6 +48,9 @@ pub struct Root<'a> {
     pub durability: Durability,
     /// Which system calls to use.
     pub mount_api: MountApi,
+    /// SELinux label that its files show, and those of the container's other file systems; `None`:
+    /// their own.
+    pub label: Option<&'a str>,
 }
 
 /// The PID namespace of a container.

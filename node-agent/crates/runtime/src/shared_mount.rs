@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
 use crate::error::SharedMountError;
+use crate::init::labels;
 use crate::request::{CreateRequest, PidMode};
 
 /// A mount that can be copied into containers.
@@ -22,14 +23,19 @@ pub struct SharedMount {
 }
 
 impl SharedMount {
-    /// Makes the /dev/shm of a sandbox, `size` bytes large, with the user and group that are root in it.
+    /// Makes the /dev/shm of a sandbox, `size` bytes large, with the user and group that are root in
+    /// it, and the SELinux label of its containers' files.
     ///
     /// Kernels before 6.15 copy only what is attached somewhere. There the calling process gets a mount namespace of its own, and the
     /// mount is attached over that namespace's root, where no path leads to it.
     ///
     /// # Errors
     /// Fails when the file system cannot be made or attached.
-    pub fn shm(size: u64, owner: (u32, u32)) -> Result<Self, SharedMountError> {
+    pub fn shm(
+        size: u64,
+        owner: (u32, u32),
+        label: Option<&str>,
+    ) -> Result<Self, SharedMountError> {
         let (size, uid, gid) = (size.to_string(), owner.0.to_string(), owner.1.to_string());
         let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
             | MountAttrFlags::MOUNT_ATTR_NODEV
@@ -43,6 +49,7 @@ impl SharedMount {
             options.push(FilesystemOption::Value("uid", &uid));
             options.push(FilesystemOption::Value("gid", &gid));
         }
+        options.extend(labels::option(label));
         let made =
             new_filesystem("tmpfs", options, attributes).map_err(SharedMountError::Filesystem)?;
         Self::keep(made)

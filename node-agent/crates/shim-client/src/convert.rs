@@ -76,6 +76,7 @@ pub(crate) fn launch(spec: &LaunchSpec) -> std::io::Result<(wire::LaunchRequest,
         cgroup_version: 0,
         reaper_seccomp: Vec::new(),
         user_namespace: spec.user.as_ref().map(Into::into),
+        mount_label: spec.mount_label.clone().unwrap_or_default(),
     };
     let shared = match &spec.pid {
         SandboxPid::PerContainer => wire::NamespaceMode::Container,
@@ -119,6 +120,7 @@ impl From<Root> for wire::RootFilesystem {
             upper: root.upper.as_deref().map(text).unwrap_or_default(),
             work: root.work.as_deref().map(text).unwrap_or_default(),
             volatile: root.volatile,
+            label: root.label.unwrap_or_default(),
         }
     }
 }

@@ -11,6 +11,17 @@ fn roles(fds: &Descriptors) -> Vec<FdRole> {
     fds.iter().map(|(role, _)| *role).collect()
 }
 
+fn users() -> IdMappings {
+    IdMappings {
+        uids: vec![IdMapping {
+            inside: 0,
+            outside: 1,
+            length: 2,
+        }],
+        gids: Vec::new(),
+    }
+}
+
 #[test]
 fn a_launch_arrives_whole() {
     let spec = LaunchSpec {
@@ -26,18 +37,12 @@ fn a_launch_arrives_whole() {
             },
             seccomp: vec![1; 8],
         },
-        user: Some(IdMappings {
-            uids: vec![IdMapping {
-                inside: 0,
-                outside: 1,
-                length: 2,
-            }],
-            gids: Vec::new(),
-        }),
+        user: Some(users()),
         hostname: "host".into(),
         domainname: "domain".into(),
         sysctls: [("a.b".to_owned(), "1".to_owned())].into(),
         shm_size: 7,
+        mount_label: Some("a:b:c:s0:c1,c2".into()),
     };
     let (request, fds) = launch(&spec).unwrap();
     let wanted = [
@@ -70,6 +75,7 @@ fn a_launch_arrives_whole() {
             }],
             gids: Vec::new(),
         }),
+        mount_label: "a:b:c:s0:c1,c2".into(),
     };
     assert_eq!(request, rest);
 }
@@ -84,6 +90,7 @@ fn container(stdio: ContainerStdio, pid: ContainerPid) -> CreateContainer {
             upper: Some("/upper".into()),
             work: Some("/work".into()),
             volatile: true,
+            label: Some("a:b:c".into()),
         },
         user: User {
             text: "web".into(),
@@ -147,6 +154,7 @@ fn a_container_arrives_whole() {
             upper: "/upper".into(),
             work: "/work".into(),
             volatile: true,
+            label: "a:b:c".into(),
         }),
         user: "web".into(),
         supplemental_groups: vec![5],

@@ -95,6 +95,8 @@ pub struct LaunchSpec {
     pub sysctls: BTreeMap<String, String>,
     /// Size of the /dev/shm that the containers share, in bytes; 0: none.
     pub shm_size: u64,
+    /// SELinux label of that.
+    pub mount_label: Option<String>,
 }
 
 /// The layers of a root file system.
@@ -110,6 +112,8 @@ pub struct Root {
     pub work: Option<PathBuf>,
     /// Writes need not survive a crash of the host.
     pub volatile: bool,
+    /// SELinux label of its files, and of the container's other file systems.
+    pub label: Option<String>,
 }
 
 /// Whom a process runs as.

@@ -364,6 +364,7 @@ fn root(request: &CreateContainer) -> Result<runtime::Root<'_>, RequestError> {
             runtime::Durability::Synced
         },
         mount_api: runtime::MountApi::Newest,
+        label: Some(root.label.as_str()).filter(|label| !label.is_empty()),
     })
 }
 

@@ -103,6 +103,7 @@ impl Node {
             domainname: String::new(),
             sysctls: [("net.ipv4.ip_unprivileged_port_start".into(), "7".into())].into(),
             shm_size: 1 << 20,
+            mount_label: None,
         }
     }
 
@@ -228,6 +229,7 @@ impl Sandbox<'_> {
                 upper: Some(writable.join("upper")),
                 work: Some(writable.join("work")),
                 volatile: true,
+                label: None,
             },
             user: User::default(),
             seccomp: Vec::new(),

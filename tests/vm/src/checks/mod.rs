@@ -8,6 +8,7 @@ mod limits;
 mod pid;
 pub(crate) mod reboot;
 mod restart;
+mod selinux;
 mod stats;
 mod users;
 
@@ -66,6 +67,16 @@ pub(crate) const HYBRID: &[Check] = checks![
     devices::of_the_host_cannot_be_opened,
     users::of_a_pod_are_others_on_the_host,
     restart::pods_go_on_when_the_service_is_restarted,
+];
+
+/// On a machine whose kernel has an SELinux policy.
+pub(crate) const SELINUX: &[Check] = checks![
+    selinux::labels_processes_and_files,
+    selinux::are_what_is_asked_for,
+    selinux::are_refused_where_the_policy_knows_them_not,
+    selinux::volumes_are_relabelled_where_it_is_asked_for,
+    users::of_a_pod_are_others_on_the_host,
+    selinux::outlive_a_restart,
 ];
 
 /// After it.

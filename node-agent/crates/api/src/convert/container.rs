@@ -22,7 +22,6 @@ pub(crate) fn spec(
     let metadata = named(config.metadata.take())?;
     let linux = config.linux.take().unwrap_or_default();
     let context = linux.security_context.unwrap_or_default();
-    security::refuse_unsupported(&context)?;
     let switches = switches(&config, &context);
     let (pid, pid_target) = security::pid(&context)?;
     let user_namespace = super::users::wish(context.namespace_options.as_ref())?;
@@ -66,6 +65,7 @@ pub(crate) fn spec(
         oom_score_adj: Some(oom_score_adj),
         seccomp: security::seccomp(&context)?,
         apparmor: security::apparmor(&context)?,
+        selinux: security::selinux(context.selinux_options),
         capabilities: security::capabilities(context.capabilities.unwrap_or_default()),
         masked_paths: Some(context.masked_paths).filter(|_| !switches.privileged),
         readonly_paths: Some(context.readonly_paths).filter(|_| !switches.privileged),

@@ -8,15 +8,16 @@ use agent_cgroup::Limits;
 use agent_core::container::restart::RestartPolicy;
 use agent_core::container::spec::{
     ApparmorSpec, ContainerMetadata, ContainerSpec, DeviceSpec, LogSpec, MountSource, MountSpec,
-    SeccompSpec, Switches, UserNamespaceWish,
+    Relabel, SeccompSpec, Switches, UserNamespaceWish,
 };
 use agent_core::node::LocalSpec;
 use agent_core::sandbox::spec::{
-    DnsSpec, NamespaceScope, SandboxMetadata, SandboxNetwork, SandboxSpec,
+    DnsSpec, NamespaceScope, SandboxMetadata, SandboxNetwork, SandboxSpec, SelinuxSpec,
 };
 use agent_core::services::Settings;
 use agent_network::{PortMapping, Protocol};
 use agent_oci::{CapabilityPlan, Propagation, Rlimit};
+use agent_selinux::LabelWish;
 use agent_types::{ContainerId, Owner};
 use proto::agent;
 use tonic::Status;
@@ -78,6 +79,7 @@ fn sandbox(
         (_, "") => NamespaceScope::Sandbox,
         (_, other) => return Err(invalid(format!("uts mode {other:?} is not known"))),
     };
+    let selinux = Security::parse(&spec.security_opt)?.selinux;
     Ok(SandboxSpec {
         owner: Owner::Local,
         metadata: SandboxMetadata {
@@ -111,6 +113,7 @@ fn sandbox(
         ipc: scope(&spec.ipc_mode, "ipc", NamespaceScope::Sandbox)?,
         uts,
         user_namespace: None,
+        selinux,
         sysctls: ordered(spec.sysctls.clone()),
         shm_size: match spec.shm_size {
             0 => settings.shm_bytes,
@@ -207,6 +210,10 @@ fn container(
         },
         seccomp: security.seccomp,
         apparmor: security.apparmor,
+        selinux: match security.selinux {
+            SelinuxSpec::Unconfined => LabelWish::default(),
+            SelinuxSpec::Wanted(wish) => wish,
+        },
         masked_paths: None,
         readonly_paths: None,
         rlimits: spec.ulimits.into_iter().map(rlimit).collect(),
@@ -293,6 +300,7 @@ struct Security {
     no_new_privileges: bool,
     seccomp: SeccompSpec,
     apparmor: ApparmorSpec,
+    selinux: SelinuxSpec,
 }
 
 impl Security {
@@ -301,6 +309,7 @@ impl Security {
             no_new_privileges: false,
             seccomp: SeccompSpec::Default,
             apparmor: ApparmorSpec::Unsaid,
+            selinux: SelinuxSpec::default(),
         };
         for option in options {
             match option.split_once(['=', ':']) {
@@ -319,6 +328,8 @@ impl Security {
                 Some(("apparmor", name)) if !name.is_empty() => {
                     security.apparmor = ApparmorSpec::Profile(name.to_owned());
                 }
+                Some(("label", "disable")) => security.selinux = SelinuxSpec::Unconfined,
+                Some(("label", part)) if security.label(part) => {}
                 _ => {
                     return Err(invalid(format!(
                         "security option {option:?} is not supported by this node"
@@ -327,6 +338,28 @@ impl Security {
             }
         }
         Ok(security)
+    }
+
+    /// Takes a part of an SELinux label, such as `type:spc_t`; says whether it is one.
+    fn label(&mut self, part: &str) -> bool {
+        let mut wish = match &self.selinux {
+            SelinuxSpec::Unconfined => LabelWish::default(),
+            SelinuxSpec::Wanted(wish) => wish.clone(),
+        };
+        let Some((name, value)) = part.split_once(':').filter(|(_, value)| !value.is_empty())
+        else {
+            return false;
+        };
+        let place = match name {
+            "user" => &mut wish.user,
+            "role" => &mut wish.role,
+            "type" => &mut wish.kind,
+            "level" => &mut wish.level,
+            _ => return false,
+        };
+        value.clone_into(place);
+        self.selinux = SelinuxSpec::Wanted(wish);
+        true
     }
 }
 
@@ -357,6 +390,11 @@ fn mount(mount: &agent::Mount) -> Result<MountSpec, Status> {
         propagation: Propagation::Private,
         options: Vec::new(),
         ids: None,
+        relabel: match mount.relabel() {
+            agent::Relabel::Unspecified => Relabel::No,
+            agent::Relabel::Private => Relabel::Private,
+            agent::Relabel::Shared => Relabel::Shared,
+        },
     })
 }
 
@@ -453,7 +491,23 @@ mod tests {
             parse("apparmor=x").unwrap().apparmor,
             ApparmorSpec::Profile("x".to_owned())
         );
-        assert!(parse("apparmor=").is_err() && parse("label=disable").is_err());
+        assert!(parse("apparmor=").is_err());
+        assert_eq!(
+            parse("label=disable").unwrap().selinux,
+            SelinuxSpec::Unconfined
+        );
+        for (text, wanted) in [
+            ("label=type:spc_t", "::spc_t"),
+            ("label:level:s0:c1,c2", ":::s0:c1,c2"),
+        ] {
+            let SelinuxSpec::Wanted(wish) = parse(text).unwrap().selinux else {
+                panic!("{text}");
+            };
+            assert_eq!(wish.to_string(), wanted);
+        }
+        for text in ["label=", "label=type", "label=type:", "label=file:x"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
     }
 
     #[test]

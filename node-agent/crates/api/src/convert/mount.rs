@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path};
 
-use agent_core::container::spec::{ContainerRecord, DeviceSpec, MountSource, MountSpec};
+use agent_core::container::spec::{ContainerRecord, DeviceSpec, MountSource, MountSpec, Relabel};
 use agent_oci::Propagation;
 use proto::cri;
 use tonic::Status;
@@ -17,7 +17,6 @@ pub(super) fn spec(mount: cri::Mount) -> Result<MountSpec, Status> {
         ([], []) => None,
         (uids, gids) => Some(users::ids(uids, gids).map_err(&refused)?),
     };
-    // `selinux_relabel` has nothing to do: SELinux options are refused.
     let propagation = match mount.propagation() {
         cri::MountPropagation::PropagationPrivate => Propagation::Private,
         cri::MountPropagation::PropagationHostToContainer => Propagation::HostToContainer,
@@ -40,6 +39,10 @@ pub(super) fn spec(mount: cri::Mount) -> Result<MountSpec, Status> {
         propagation,
         options: mount.mount_options,
         ids,
+        relabel: match mount.selinux_relabel {
+            true => Relabel::Private,
+            false => Relabel::No,
+        },
     })
 }
 
@@ -126,6 +129,7 @@ pub(super) fn shown(mount: &MountSpec, record: &ContainerRecord) -> Option<cri::
         container_path: mount.destination.clone(),
         readonly: mount.readonly,
         recursive_read_only: mount.recursive_readonly,
+        selinux_relabel: mount.relabel != Relabel::No,
         propagation: propagation.into(),
         mount_options: mount.options.clone(),
         uid_mappings: users::shown(mount.ids.as_ref().map_or(&[], |ids| &ids.uids)),

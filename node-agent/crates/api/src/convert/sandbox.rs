@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use agent_cgroup::Limits;
 use agent_core::sandbox::spec::{
-    DnsSpec, NamespaceScope, SandboxMetadata, SandboxNetwork, SandboxSpec, UserNamespace,
+    DnsSpec, NamespaceScope, SandboxMetadata, SandboxNetwork, SandboxSpec, SelinuxSpec,
+    UserNamespace,
 };
 use agent_core::sandbox::state::SandboxPhase;
 use agent_core::sandbox::view::SandboxView;
@@ -33,7 +34,6 @@ pub(crate) fn spec(
     }
     let linux = config.linux.unwrap_or_default();
     let context = linux.security_context.unwrap_or_default();
-    refuse_unsupported(&context)?;
     let options = context.namespace_options.unwrap_or_default();
     let network = match scope(options.network, "network")? {
         NamespaceScope::Host => SandboxNetwork::Host,
@@ -76,6 +76,7 @@ pub(crate) fn spec(
         ipc: scope(options.ipc, "ipc")?,
         uts,
         user_namespace,
+        selinux: SelinuxSpec::Wanted(super::security::selinux(context.selinux_options)),
         sysctls: ordered(linux.sysctls),
         shm_size,
         runtime_handler: request.runtime_handler,
@@ -116,19 +117,6 @@ fn absolute(path: String) -> Result<std::path::PathBuf, Status> {
             path.display()
         )))
     }
-}
-
-/// Refuses what this node does not do yet, rather than leaving it out.
-fn refuse_unsupported(context: &cri::LinuxSandboxSecurityContext) -> Result<(), Status> {
-    if let Some(selinux) = &context.selinux_options
-        && !(selinux.user.is_empty()
-            && selinux.role.is_empty()
-            && selinux.r#type.is_empty()
-            && selinux.level.is_empty())
-    {
-        return Err(invalid("SELinux is not enabled on this node"));
-    }
-    Ok(())
 }
 
 /// Returns the sandbox's users, whom the host's other namespaces would not obey.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use agent_core::container::spec::{ApparmorSpec, SeccompSpec};
 use agent_core::sandbox::spec::NamespaceScope;
 use agent_oci::CapabilityPlan;
+use agent_selinux::LabelWish;
 use proto::cri;
 use tonic::Status;
 
@@ -19,19 +20,15 @@ const LOCALHOST: &str = "localhost/";
 /// Largest seccomp profile read, in bytes.
 const MAX_PROFILE: u64 = 1 << 20;
 
-/// Refuses what this node does not do yet, rather than leaving it out.
-pub(super) fn refuse_unsupported(
-    context: &cri::LinuxContainerSecurityContext,
-) -> Result<(), Status> {
-    if let Some(selinux) = &context.selinux_options
-        && !(selinux.user.is_empty()
-            && selinux.role.is_empty()
-            && selinux.r#type.is_empty()
-            && selinux.level.is_empty())
-    {
-        return Err(invalid("SELinux is not enabled on this node"));
+/// Returns the parts of the SELinux label asked for.
+pub(super) fn selinux(options: Option<cri::SeLinuxOption>) -> LabelWish {
+    let options = options.unwrap_or_default();
+    LabelWish {
+        user: options.user,
+        role: options.role,
+        kind: options.r#type,
+        level: options.level,
     }
-    Ok(())
 }
 
 /// Returns the AppArmor profile asked for.

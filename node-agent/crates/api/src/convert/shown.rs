@@ -1,10 +1,10 @@
 //! A person's containers as `agent.v1` shows them.
 
 use agent_core::container::restart::RestartPolicy;
-use agent_core::container::spec::{ApparmorSpec, MountSource, MountSpec, SeccompSpec};
+use agent_core::container::spec::{ApparmorSpec, MountSource, MountSpec, Relabel, SeccompSpec};
 use agent_core::container::state::{ContainerState, ExitReason};
 use agent_core::node::Seen;
-use agent_core::sandbox::spec::{NamespaceScope, SandboxNetwork};
+use agent_core::sandbox::spec::{NamespaceScope, SandboxNetwork, SelinuxSpec};
 use agent_network::{Attachment, BridgeAttachment, PortMapping, Protocol};
 use proto::agent;
 
@@ -46,6 +46,11 @@ pub(crate) fn mount(mount: &MountSpec) -> agent::Mount {
         MountSource::Bind { path, .. } => {
             message.set_kind(agent::MountKind::Bind);
             message.source = path.to_string_lossy().into_owned();
+            message.set_relabel(match mount.relabel {
+                Relabel::No => agent::Relabel::Unspecified,
+                Relabel::Private => agent::Relabel::Private,
+                Relabel::Shared => agent::Relabel::Shared,
+            });
         }
         // Kubelets alone ask for these.
         MountSource::Image { reference, .. } => message.source.clone_from(reference),
@@ -160,7 +165,7 @@ fn spec(seen: &Seen) -> agent::ContainerSpec {
         privileged: spec.switches.privileged,
         cap_add: spec.capabilities.add.clone(),
         cap_drop: spec.capabilities.drop.clone(),
-        security_opt: security(spec),
+        security_opt: security(spec, &seen.sandbox.record.spec.selinux),
         devices: spec.devices.iter().map(device).collect(),
         ulimits: spec.rlimits.iter().map(ulimit).collect(),
         stop_signal: record.stop_signal.to_string(),
@@ -274,7 +279,10 @@ fn resources(limits: &agent_cgroup::Limits) -> agent::Resources {
     }
 }
 
-fn security(spec: &agent_core::container::spec::ContainerSpec) -> Vec<String> {
+fn security(
+    spec: &agent_core::container::spec::ContainerSpec,
+    selinux: &SelinuxSpec,
+) -> Vec<String> {
     let mut options = Vec::new();
     if spec.switches.no_new_privileges {
         options.push("no-new-privileges".to_owned());
@@ -288,6 +296,23 @@ fn security(spec: &agent_core::container::spec::ContainerSpec) -> Vec<String> {
         ApparmorSpec::Unsaid | ApparmorSpec::Default => {}
         ApparmorSpec::Unconfined => options.push("apparmor=unconfined".to_owned()),
         ApparmorSpec::Profile(name) => options.push(format!("apparmor={name}")),
+    }
+    let wish = match selinux {
+        SelinuxSpec::Wanted(wish) => wish,
+        SelinuxSpec::Unconfined => {
+            options.push("label=disable".to_owned());
+            return options;
+        }
+    };
+    for (part, text) in [
+        ("user", &wish.user),
+        ("role", &wish.role),
+        ("type", &wish.kind),
+        ("level", &wish.level),
+    ] {
+        if !text.is_empty() {
+            options.push(format!("label={part}:{text}"));
+        }
     }
     options
 }

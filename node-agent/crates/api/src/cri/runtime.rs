@@ -47,6 +47,16 @@ impl Cri {
         services.settings.handlers.names().map(shown).collect()
     }
 
+    /// Tells what becomes of a container that names no SELinux type.
+    fn selinux(&self) -> String {
+        let selinux = &self.node.services().selinux;
+        match (selinux.is_enabled(), selinux.default_type()) {
+            (false, _) => "the kernel has none".to_owned(),
+            (true, None) => "the policy has no labels for containers".to_owned(),
+            (true, Some(kind)) => kind,
+        }
+    }
+
     /// Tells what becomes of a container that names no AppArmor profile.
     async fn apparmor(&self) -> String {
         let apparmor = std::sync::Arc::clone(&self.node.services().apparmor);
@@ -320,6 +330,7 @@ impl RuntimeService for Cri {
             info.insert("time".to_owned(), Timestamp::now().nanos().to_string());
             info.insert("version".to_owned(), self.identity.version.clone());
             info.insert("apparmor".to_owned(), self.apparmor().await);
+            info.insert("selinux".to_owned(), self.selinux());
         }
         Ok(Response::new(cri::StatusResponse {
             status: Some(cri::RuntimeStatus {

@@ -18,7 +18,7 @@ use super::spec::{
     UserNamespaceWish,
 };
 use super::state::ContainerState;
-use super::{extras, image_mounts, log, own_volumes, remove};
+use super::{extras, image_mounts, log, own_volumes, remove, selinux};
 use crate::exec::Template;
 use crate::image::{HeldImage, ImageRecord};
 use crate::metrics::Phase;
@@ -233,6 +233,7 @@ async fn resolve(
         image_mounts,
         own_volumes: own_volumes::of(&image.config.volumes, &spec.mounts),
         extras: extras::find(services, &spec).await?,
+        selinux: selinux::labels(services, sandbox, &spec).map_err(&refused)?,
         pid_of,
         defaults: defaults(image),
         stop_signal,

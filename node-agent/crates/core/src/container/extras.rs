@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::devices;
 use super::error::{CreateError, SpecError};
-use super::spec::{ContainerSpec, DeviceSpec, MountSource, MountSpec};
+use super::spec::{ContainerSpec, DeviceSpec, MountSource, MountSpec, Relabel};
 use crate::services::{Services, blocking};
 
 /// What a container gets beside what it asks for itself.
@@ -84,6 +84,7 @@ fn mount(mount: agent_cdi::Mount) -> MountSpec {
         propagation: Propagation::Private,
         options: Vec::new(),
         ids: None,
+        relabel: Relabel::No,
     };
     for word in mount.options {
         match word.as_str() {

@@ -18,6 +18,7 @@ pub(crate) mod plan;
 pub(crate) mod remove;
 mod request_error;
 pub mod restart;
+mod selinux;
 pub(crate) mod set_up;
 pub mod spec;
 mod spec_error;

@@ -33,7 +33,7 @@ mod tests {
     use agent_oci::Propagation;
 
     use super::*;
-    use crate::container::spec::MountSource;
+    use crate::container::spec::{MountSource, Relabel};
 
     #[test]
     fn what_is_mounted_over_is_no_volume() {
@@ -48,6 +48,7 @@ mod tests {
             propagation: Propagation::Private,
             options: Vec::new(),
             ids: None,
+            relabel: Relabel::No,
         };
         let wanted = [
             "/data",

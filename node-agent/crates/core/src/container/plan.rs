@@ -81,6 +81,8 @@ pub(crate) fn plan(
         last_capability: found.last_capability,
         no_new_privileges: switches.no_new_privileges,
         apparmor_profile: found.apparmor_profile,
+        selinux_label: record.selinux.as_ref().map(|labels| labels.process.clone()),
+        mount_label: record.mount_label(),
         rlimits: spec.rlimits.clone(),
         // Unsaid is not inherited: the shim is spared by the OOM killer, its containers are not.
         oom_score_adj: Some(spec.oom_score_adj.unwrap_or_default()),

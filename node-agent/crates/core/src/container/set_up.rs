@@ -163,13 +163,9 @@ impl Planned {
                 upper: Some(layer.upper.into()),
                 work: Some(layer.work.into()),
                 volatile: sandbox.spec.owner == Owner::Cri,
+                label: record.mount_label(),
             },
-            user: User {
-                text: self.built.user.clone(),
-                supplemental_groups: record.groups(),
-                group_names: spec.group_names.clone(),
-                strict_groups: spec.switches.strict_groups,
-            },
+            user: user(self.built.user.clone(), record),
             seccomp: self.seccomp,
             mounts: self.mounts,
             images: self.images,
@@ -223,6 +219,15 @@ impl Request {
             template: Some(Arc::new(self.template)),
             images: Vec::new(),
         })
+    }
+}
+
+fn user(text: String, record: &ContainerRecord) -> User {
+    User {
+        text,
+        supplemental_groups: record.groups(),
+        group_names: record.spec.group_names.clone(),
+        strict_groups: record.spec.switches.strict_groups,
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use agent_cgroup::{CgroupPath, Limits};
 use agent_oci::{CapabilityPlan, ImageDefaults, Propagation, Rlimit};
+use agent_selinux::{LabelWish, Labels};
 use agent_snapshot::ChainId;
 use agent_store::Record;
 use agent_types::{ContainerId, ImageId, SandboxId};
@@ -66,6 +67,18 @@ pub enum UserNamespaceWish {
     Of(UserNamespace),
 }
 
+/// Whether a bind source is given the SELinux label of the container's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Relabel {
+    /// It keeps its own.
+    #[default]
+    No,
+    /// So that containers of the same level may use it.
+    Private,
+    /// So that all containers may.
+    Shared,
+}
+
 /// A mount of the caller's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MountSpec {
@@ -85,6 +98,9 @@ pub struct MountSpec {
     /// Show its files' owners by these ids, which must be its sandbox's.
     #[serde(default)]
     pub ids: Option<UserNamespace>,
+    /// Whether its source gets the label of the container's files.
+    #[serde(default)]
+    pub relabel: Relabel,
 }
 
 /// A device of the host's.
@@ -212,6 +228,9 @@ pub struct ContainerSpec {
     /// AppArmor profile.
     #[serde(default)]
     pub apparmor: ApparmorSpec,
+    /// SELinux label of its processes; what it leaves open is its sandbox's.
+    #[serde(default)]
+    pub selinux: LabelWish,
     /// In place of the default masked paths.
     pub masked_paths: Option<Vec<String>>,
     /// In place of the default read-only paths.
@@ -266,6 +285,9 @@ pub struct ContainerRecord {
     /// The container whose PID namespace it is in, where that is neither its own nor its sandbox's.
     #[serde(default)]
     pub pid_of: Option<ContainerId>,
+    /// Its SELinux labels.
+    #[serde(default)]
+    pub selinux: Option<Labels>,
     /// What the image says; the image itself may be gone.
     pub defaults: ImageDefaults,
     /// Signal that asks it to end.
@@ -291,6 +313,11 @@ impl ContainerRecord {
     pub(crate) fn groups(&self) -> Vec<u32> {
         let all = self.spec.supplemental_groups.iter();
         all.chain(&self.extras.groups).copied().collect()
+    }
+
+    /// Returns the SELinux label of the files it sees.
+    pub(crate) fn mount_label(&self) -> Option<String> {
+        self.selinux.as_ref()?.mount.clone()
     }
 
     /// Says whether it was made from an image, or sees its content.

@@ -19,6 +19,12 @@ pub enum SpecError {
     /// The AppArmor profile is not to be had.
     #[error(transparent)]
     Apparmor(#[from] agent_apparmor::ProfileError),
+    /// The SELinux label is not to be had.
+    #[error(transparent)]
+    Selinux(#[from] agent_selinux::LabelError),
+    /// A mount source cannot be given the container's.
+    #[error(transparent)]
+    Relabel(#[from] agent_selinux::RelabelError),
     /// The cgroup path is none.
     #[error(transparent)]
     Cgroup(#[from] agent_cgroup::PathError),
@@ -105,6 +111,8 @@ impl Classify for SpecError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Apparmor(source) => source.kind(),
+            Self::Selinux(source) => source.kind(),
+            Self::Relabel(source) => source.kind(),
             _ => ErrorKind::InvalidArgument,
         }
     }

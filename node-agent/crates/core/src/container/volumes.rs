@@ -10,6 +10,7 @@ use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 
 use super::error::SpecError;
 use super::plan::SHARED_MEMORY;
+use super::selinux;
 use super::spec::{ContainerRecord, MountSource};
 use crate::sandbox::spec::{NamespaceScope, SandboxRecord};
 
@@ -51,6 +52,7 @@ pub(super) fn take(
                 needs: passing.shown,
             });
         }
+        selinux::label_source(record, path, mount.relabel)?;
         let volume = copy(path, &mount.destination)?;
         if mount.ids.is_some() {
             let users = users.ok_or(SpecError::UserNamespace)?;

@@ -9,14 +9,13 @@ use super::index::Found;
 use super::sandboxes::ask;
 use crate::container::CreateError;
 use crate::container::spec::ContainerSpec;
+use crate::sandbox::actor::Beginning;
 use crate::sandbox::actor::message::Command;
-use crate::sandbox::actor::{self, Beginning};
 use crate::sandbox::create::{self, durability};
 use crate::sandbox::error::RunError;
 use crate::sandbox::files;
-use crate::sandbox::spec::{SandboxNetwork, SandboxRecord, SandboxSpec};
+use crate::sandbox::spec::{SandboxNetwork, SandboxSpec};
 use crate::services::Interrupted;
-use crate::time::Timestamp;
 
 /// What a person's container is to be; its sandbox has the container's name.
 #[derive(Debug, Clone)]
@@ -86,20 +85,13 @@ impl Node {
         self.share_hostname(&mut spec.sandbox);
         let refused = |error| LocalError::Sandbox(Arc::new(error));
         create::check(&self.services, &spec.sandbox).map_err(refused)?;
-        let record = Arc::new(SandboxRecord {
-            id: self.new_sandbox_id(&spec.sandbox).map_err(refused)?,
-            spec: spec.sandbox,
-            created_at: Timestamp::now(),
-        });
+        let beginning = || Beginning::Resting {
+            leftover: None,
+            containers: Vec::new(),
+        };
+        let added = self.add_record(spec.sandbox, beginning);
+        let (record, added) = added.map_err(refused)?;
         let name = record.spec.metadata.name.clone();
-        let (services, index) = (Arc::clone(&self.services), Arc::clone(&self.index));
-        let added = self.index.add_sandbox(&record, || {
-            let beginning = Beginning::Resting {
-                leftover: None,
-                containers: Vec::new(),
-            };
-            actor::spawn(services, index, Arc::clone(&record), beginning)
-        });
         let handle = added.map_err(|holder| LocalError::NameTaken {
             name: name.clone(),
             holder: holder.record.id.short().to_owned(),

@@ -1,9 +1,10 @@
 //! Verbs on sandboxes.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use agent_cgroup::Limits;
 use agent_cni::CheckError;
+use agent_selinux::Labels;
 use agent_types::{Owner, SandboxId};
 use tokio::sync::oneshot;
 
@@ -13,7 +14,7 @@ use crate::sandbox::actor::message::Command;
 use crate::sandbox::actor::{self, Beginning, Reply, SandboxHandle};
 use crate::sandbox::create;
 use crate::sandbox::error::{EndError, RunError, StepError};
-use crate::sandbox::spec::{SandboxRecord, SandboxSpec};
+use crate::sandbox::spec::{NamespaceScope, SandboxRecord, SandboxSpec, SelinuxSpec};
 use crate::sandbox::state::SandboxPhase;
 use crate::sandbox::view::SandboxView;
 use crate::services::Interrupted;
@@ -28,22 +29,9 @@ impl Node {
     /// refused or failed. Nothing is left behind then.
     pub async fn run_sandbox(&self, spec: SandboxSpec) -> Result<SandboxId, Arc<RunError>> {
         create::check(&self.services, &spec)?;
-        let record = Arc::new(SandboxRecord {
-            id: self.new_sandbox_id(&spec)?,
-            spec,
-            created_at: Timestamp::now(),
-        });
-        let name = record.spec.metadata.name.clone();
-        let (services, index) = (Arc::clone(&self.services), Arc::clone(&self.index));
+        let name = spec.metadata.name.clone();
         let (reply, answer) = oneshot::channel();
-        let added = self.index.add_sandbox(&record, || {
-            actor::spawn(
-                services,
-                index,
-                Arc::clone(&record),
-                Beginning::New { reply },
-            )
-        });
+        let (record, added) = self.add_record(spec, || Beginning::New { reply })?;
         let (id, up) = match added {
             Ok(handle) => (handle.record.id.clone(), answer.await.ok()),
             Err(holder) if holder.record.spec == record.spec => {
@@ -63,6 +51,55 @@ impl Node {
         };
         up.ok_or_else(interrupted)??;
         Ok(id)
+    }
+
+    /// Turns a request into facts and adds a task for them, unless the name is taken: then returns who
+    /// has it.
+    pub(super) fn add_record(
+        &self,
+        spec: SandboxSpec,
+        beginning: impl FnOnce() -> Beginning,
+    ) -> Result<(Arc<SandboxRecord>, Result<SandboxHandle, SandboxHandle>), RunError> {
+        // Nobody else chooses a level before this one can be seen.
+        let labelling = &self.services.labelling;
+        let enabled = self.services.selinux.is_enabled();
+        let _alone = enabled.then(|| labelling.lock().unwrap_or_else(PoisonError::into_inner));
+        let record = Arc::new(SandboxRecord {
+            id: self.new_sandbox_id(&spec)?,
+            selinux: self.labels(&spec)?,
+            spec,
+            created_at: Timestamp::now(),
+        });
+        let (services, index) = (Arc::clone(&self.services), Arc::clone(&self.index));
+        let added = self.index.add_sandbox(&record, || {
+            actor::spawn(services, index, Arc::clone(&record), beginning())
+        });
+        Ok((record, added))
+    }
+
+    /// Returns the SELinux labels of a sandbox's containers. Without a wish, one that shares the host's
+    /// processes has none.
+    fn labels(&self, spec: &SandboxSpec) -> Result<Option<Labels>, RunError> {
+        let wish = match &spec.selinux {
+            SelinuxSpec::Unconfined => return Ok(None),
+            SelinuxSpec::Wanted(wish) => wish,
+        };
+        let host = NamespaceScope::Host;
+        if wish.is_empty() && (spec.pid == host || spec.ipc == host) {
+            return Ok(None);
+        }
+        let is_taken = |level: &str| {
+            let sandboxes = self.index.sandboxes(None);
+            let mut labels = sandboxes
+                .iter()
+                .filter_map(|one| one.record.selinux.as_ref());
+            labels.any(|labels| labels.level.as_deref() == Some(level))
+        };
+        let labels = self.services.selinux.for_pod(wish, is_taken);
+        labels.map_err(|source| RunError::Selinux {
+            name: spec.metadata.name.clone(),
+            source,
+        })
     }
 
     pub(super) fn new_sandbox_id(&self, spec: &SandboxSpec) -> Result<SandboxId, RunError> {

@@ -439,6 +439,7 @@ fn launch_spec(
         } else {
             spec.shm_size
         },
+        mount_label: record.mount_label(),
     }
 }
 

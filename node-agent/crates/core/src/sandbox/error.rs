@@ -66,6 +66,14 @@ pub enum RunError {
         /// Which.
         source: agent_cgroup::LimitError,
     },
+    /// An SELinux label is not to be had.
+    #[error("SELinux labels of sandbox {name:?} are not to be had")]
+    Selinux {
+        /// The sandbox's name.
+        name: String,
+        /// Why.
+        source: agent_selinux::LabelError,
+    },
     /// The container whose network is to be joined does not run.
     #[error("container {container}, whose network sandbox {name:?} joins, is not running")]
     Join {
@@ -97,6 +105,7 @@ impl Classify for RunError {
         match self {
             Self::NameTaken { .. } => ErrorKind::AlreadyExists,
             Self::Handler { .. } | Self::Files { .. } => ErrorKind::InvalidArgument,
+            Self::Selinux { source, .. } => source.kind(),
             Self::Spec { source, .. } => source.kind(),
             Self::CgroupParent { source, .. } => source.kind(),
             Self::Limit { source, .. } => source.kind(),
@@ -143,6 +152,9 @@ pub enum StepError {
     /// The content of a file could not be made.
     #[error(transparent)]
     Line(#[from] agent_network::files::LineError),
+    /// A file of the sandbox was not given its label.
+    #[error(transparent)]
+    Label(#[from] agent_selinux::RelabelError),
     /// A file of the sandbox was not written.
     #[error("{} could not be written", path.display())]
     File {
@@ -169,6 +181,7 @@ impl Classify for StepError {
             Self::Plugins(source) => source.kind(),
             Self::Bandwidth(source) => source.kind(),
             Self::Launch(source) => source.kind(),
+            Self::Label(source) => source.kind(),
             Self::Line(_) => ErrorKind::InvalidArgument,
             Self::File { source, .. } => agent_types::error::kind_of_io(source),
             Self::Interrupted(source) => source.kind(),

@@ -43,6 +43,8 @@ pub(crate) struct Texts {
     resolver: HostResolver,
     /// User and group that they belong to: the sandbox's root.
     owner: Option<(u32, u32)>,
+    /// SELinux label of the sandbox's files.
+    label: Option<String>,
 }
 
 impl Texts {
@@ -61,6 +63,7 @@ impl Texts {
                 _ => HostResolver::OwnNetwork,
             },
             owner: spec.user_namespace.as_ref().map(UserNamespace::root),
+            label: record.mount_label(),
         }
     }
 
@@ -87,7 +90,13 @@ impl Texts {
             ("resolv.conf", &resolv_conf),
             ("hostname", &self.hostname),
         ] {
-            write(directory.join(name), text, self.owner)?;
+            let path = directory.join(name);
+            if let Some(label) = &self.label {
+                write(path.clone(), text, self.owner)?;
+                agent_selinux::label_file(&path, label)?;
+            } else {
+                write(path, text, self.owner)?;
+            }
         }
         Ok(())
     }

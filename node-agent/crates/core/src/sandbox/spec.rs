@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use agent_cgroup::{Limits, PodCgroup};
 use agent_network::{Attachment, PortMapping};
+use agent_selinux::{LabelWish, Labels};
 use agent_store::Record;
 use agent_types::{ContainerId, Owner, SandboxId};
 use serde::{Deserialize, Serialize};
@@ -94,6 +95,21 @@ impl UserNamespace {
     }
 }
 
+/// Which SELinux labels hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SelinuxSpec {
+    /// None.
+    Unconfined,
+    /// These, and what they leave open as the policy has it for containers.
+    Wanted(LabelWish),
+}
+
+impl Default for SelinuxSpec {
+    fn default() -> Self {
+        Self::Wanted(LabelWish::default())
+    }
+}
+
 /// What a sandbox is to be. Two requests with equal specs are one request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SandboxSpec {
@@ -135,6 +151,9 @@ pub struct SandboxSpec {
     /// User namespace; `None`: the host's.
     #[serde(default)]
     pub user_namespace: Option<UserNamespace>,
+    /// SELinux labels of its containers.
+    #[serde(default)]
+    pub selinux: SelinuxSpec,
     /// Sysctls of the sandbox's own namespaces.
     pub sysctls: BTreeMap<String, String>,
     /// Bytes of the /dev/shm its containers share.
@@ -152,8 +171,18 @@ pub struct SandboxRecord {
     pub id: SandboxId,
     /// What was asked for.
     pub spec: SandboxSpec,
+    /// The SELinux labels that its containers get; the level is nobody else's, unless it was asked for.
+    #[serde(default)]
+    pub selinux: Option<Labels>,
     /// When.
     pub created_at: Timestamp,
+}
+
+impl SandboxRecord {
+    /// Returns the SELinux label of the files that its containers see.
+    pub(crate) fn mount_label(&self) -> Option<String> {
+        self.selinux.as_ref()?.mount.clone()
+    }
 }
 
 impl Record for SandboxRecord {

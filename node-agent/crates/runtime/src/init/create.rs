@@ -269,6 +269,7 @@ fn build(
         sysfs: made.sysfs,
         shm: copies.shm,
         proc: copies.proc,
+        label: request.root.label,
         own_proc: procfs,
         own_proc_fits: matches!(request.namespaces.pid, PidMode::New | PidMode::Host),
         hierarchies,
@@ -302,7 +303,7 @@ fn seal_root(root: &OwnedFd, spec: &Spec, layers: &Root<'_>) -> Step<()> {
             .unwrap_or_default()
     };
     masks::make_read_only(in_root, paths(Linux::readonly_paths))?;
-    masks::hide(in_root, paths(Linux::masked_paths))?;
+    masks::hide(in_root, paths(Linux::masked_paths), layers.label)?;
     if let Some(word) = linux.and_then(|linux| linux.rootfs_propagation().as_deref()) {
         let Some((kind, depth)) = propagation(word) else {
             let reason = "it is not a propagation type";

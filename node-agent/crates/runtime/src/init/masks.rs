@@ -12,12 +12,16 @@ use rustix::mount::MountAttrFlags;
 use super::Step;
 use super::devices::open_null;
 use super::in_root::{InRoot, type_of};
+use super::labels;
 use super::root::copy_of_error;
 use crate::failure::Failure;
 
 /// Hides each path that exists: a file behind the null device, a directory behind an empty one.
-pub(super) fn hide(root: InRoot<'_>, paths: &[String]) -> Step<()> {
-    let mut sources = Sources::default();
+pub(super) fn hide(root: InRoot<'_>, paths: &[String], label: Option<&str>) -> Step<()> {
+    let mut sources = Sources {
+        label,
+        ..Sources::default()
+    };
     for path in paths {
         let Some(target) = existing(root, path)? else {
             continue;
@@ -61,13 +65,15 @@ fn existing(root: InRoot<'_>, path: &str) -> Step<Option<OwnedFd>> {
 
 /// What paths are hidden behind. One empty directory serves all: it is copied once it is attached.
 #[derive(Default)]
-struct Sources {
+struct Sources<'a> {
+    /// SELinux label of the empty directory.
+    label: Option<&'a str>,
     null: Option<OwnedFd>,
     empty: Option<OwnedFd>,
     fresh_empty: bool,
 }
 
-impl Sources {
+impl Sources<'_> {
     fn null(&mut self, root: InRoot<'_>, path: &str) -> Step<OwnedFd> {
         let null = match &self.null {
             Some(null) => null,
@@ -89,6 +95,7 @@ impl Sources {
             | MountAttrFlags::MOUNT_ATTR_NOSUID
             | MountAttrFlags::MOUNT_ATTR_NODEV
             | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        let options = options.into_iter().chain(labels::option(self.label));
         new_filesystem("tmpfs", options, attributes)
             .map_err(|error| Failure::io("mask", path, copy_of_error(error.io())))
     }

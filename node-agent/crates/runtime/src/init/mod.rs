@@ -14,6 +14,7 @@ pub(crate) mod exec;
 mod images;
 mod in_root;
 pub(crate) mod keeper;
+pub(crate) mod labels;
 mod launch;
 pub(crate) mod lookup;
 mod masks;

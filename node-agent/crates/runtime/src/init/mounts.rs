@@ -14,6 +14,7 @@ use rustix::mount::MountAttrFlags;
 use super::Step;
 use super::cgroup::{self, Hierarchies};
 use super::in_root::{InRoot, Last, is_procfs, same_file, type_of};
+use super::labels::{self, MQUEUE};
 use super::mount_options::{BindDepth, Kind, MountOptions};
 use super::root::copy_of_error;
 use crate::failure::{Failure, FailureKind};
@@ -47,6 +48,8 @@ pub(super) struct Sources<'a> {
     pub(super) shm: Option<OwnedFd>,
     /// A procfs of the container's PID namespace, where it was made by somebody else.
     pub(super) proc: Option<OwnedFd>,
+    /// SELinux label of the container's own file systems.
+    pub(super) label: Option<&'a str>,
     /// A procfs of the caller's PID namespace.
     pub(super) own_proc: &'a Procfs,
     /// Whether `own_proc` may become the container's.
@@ -82,11 +85,8 @@ pub(super) fn provides_fresh_dev(mounts: &[Mount]) -> bool {
 pub(super) fn attach(root: InRoot<'_>, entry: &Mount, sources: &mut Sources<'_>) -> Step<()> {
     let destination = lexical(entry.destination()).ok_or_else(|| {
         let shown = entry.destination().display().to_string();
-        Failure::invalid(
-            "mount on",
-            shown,
-            "the destination is not an absolute path below /",
-        )
+        let reason = "the destination is not an absolute path below /";
+        Failure::invalid("mount on", shown, reason)
     })?;
     let words = entry.options().iter().flatten().map(String::as_str);
     let options = MountOptions::parse(words);
@@ -95,6 +95,7 @@ pub(super) fn attach(root: InRoot<'_>, entry: &Mount, sources: &mut Sources<'_>)
         entry,
         destination: &destination,
         options,
+        label: sources.label,
     };
     let kind = entry.typ().as_deref().unwrap_or("none");
     let volume = sources
@@ -184,6 +185,7 @@ struct Request<'a> {
     entry: &'a Mount,
     destination: &'a Path,
     options: MountOptions,
+    label: Option<&'a str>,
 }
 
 impl Request<'_> {
@@ -289,10 +291,15 @@ impl Request<'_> {
                 None => FilesystemOption::Flag(word),
             });
         let options = std::iter::once(FilesystemOption::Value("source", source)).chain(data);
-        new_filesystem(kind, options, self.attributes()).map_err(|error| {
+        let options = options.chain(labels::option_for(kind, self.label));
+        let made = new_filesystem(kind, options, self.attributes()).map_err(|error| {
             self.failed(copy_of_error(error.io()))
                 .because(error.to_string())
-        })
+        })?;
+        if let Some(label) = self.label.filter(|_| kind == MQUEUE) {
+            labels::on_root(made.as_fd(), label).map_err(|error| self.failed(error))?;
+        }
+        Ok(made)
     }
 
     fn proc(&self, sources: &mut Sources<'_>) -> Step<()> {

@@ -11,6 +11,7 @@ use rustix::mount::{MountAttrFlags, MountFlags, MountPropagationFlags, UnmountFl
 
 use super::Step;
 use super::in_root::InRoot;
+use super::labels::{self, CONTEXT};
 use crate::failure::Failure;
 use crate::request::{Durability, MountApi, Root};
 
@@ -97,7 +98,10 @@ pub(super) fn attach_on_base(mount: BorrowedFd<'_>, base: &Path) -> Step<()> {
 pub(super) fn join(root: &Root<'_>, writable: Option<&Writable>) -> Step<OwnedFd> {
     if let ([only], None) = (root.lower, writable) {
         // An overlay needs two layers at least.
-        return single(only).map_err(|error| Failure::io("mount layer", only, error));
+        return match root.label {
+            None => single(only).map_err(|error| Failure::io("mount layer", only, error)),
+            Some(_) => labelled_single(root, only),
+        };
     }
     if root.mount_api == MountApi::Classic {
         return join_classic(root, writable);
@@ -127,6 +131,20 @@ fn single(layer: &str) -> io::Result<OwnedFd> {
     Ok(mounted)
 }
 
+/// Mounts one layer under another label than its files have: only an overlay shows one.
+fn labelled_single(root: &Root<'_>, only: &str) -> Step<OwnedFd> {
+    let (empty, _) = layer_in_memory(root.base)?;
+    let lower = [only.to_owned(), empty.display().to_string()];
+    let layers = Root {
+        lower: &lower,
+        ..*root
+    };
+    let joined = join(&layers, None);
+    // The file system holds on to its layers by itself.
+    unmount_base(root.base)?;
+    joined
+}
+
 fn overlay(root: &Root<'_>, writable: Option<&Writable>) -> Result<OwnedFd, FilesystemError> {
     let names: Vec<String>;
     let mut options = vec![
@@ -136,6 +154,7 @@ fn overlay(root: &Root<'_>, writable: Option<&Writable>) -> Result<OwnedFd, File
         FilesystemOption::Value("metacopy", "off"),
         FilesystemOption::Value("redirect_dir", "nofollow"),
     ];
+    options.extend(labels::option(root.label));
     options.extend(
         root.lower
             .iter()
@@ -169,6 +188,10 @@ fn join_classic(root: &Root<'_>, writable: Option<&Writable>) -> Step<OwnedFd> {
         if root.durability == Durability::Volatile {
             data.push_str(",volatile");
         }
+    }
+    if let Some(label) = root.label {
+        // It has commas of its own.
+        data.push_str(&format!(",{CONTEXT}=\"{label}\""));
     }
     let data = std::ffi::CString::new(data).map_err(|_| {
         Failure::invalid(

@@ -15,14 +15,14 @@ use agent_sys::process::{Fork, Forked, Relation, fork, leave, set_credentials};
 use agent_types::user::User;
 use oci_spec::runtime::{Linux, Mount, Spec};
 use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags, statx};
-use rustix::mount::UnmountFlags;
+use rustix::mount::{MountAttrFlags, UnmountFlags};
 use rustix::process::{DumpableBehavior, Gid, Uid, set_dumpable_behavior};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
 use super::in_root::InRoot;
 use super::mount_options::MountOptions;
 use super::root::{self, copy_of_error};
-use super::{Step, devices, images, mounts};
+use super::{Step, devices, images, labels, mounts};
 use crate::channel::ChildEnd;
 use crate::failure::Failure;
 use crate::request::{CreateRequest, PidMode, Stdio};
@@ -63,7 +63,7 @@ pub(super) fn premake(
     };
     made.extend(mounts::copy_binds(entries, given)?);
     let dev = mounts::provides_fresh_dev(entries)
-        .then(|| fresh_dev(entries, user))
+        .then(|| fresh_dev(entries, user, request.root.label))
         .transpose()?;
     let listed = spec.linux().as_ref().map(Linux::devices);
     let listed = listed
@@ -81,6 +81,9 @@ pub(super) fn premake(
         }
     }
     give_streams(&request.stdio, user);
+    if let Some(label) = request.root.label {
+        label_queues(entries, label)?;
+    }
     Ok(Premade {
         root,
         mounts: made,
@@ -128,7 +131,7 @@ fn give_directory(path: &Path, user: &UserNamespace<'_>) -> Step<()> {
     rustix::fs::fchmod(&directory, Mode::from_raw_mode(now.st_mode & 0o7777)).map_err(failed)
 }
 
-fn fresh_dev(entries: &[Mount], user: &UserNamespace<'_>) -> Step<OwnedFd> {
+fn fresh_dev(entries: &[Mount], user: &UserNamespace<'_>, label: Option<&str>) -> Step<OwnedFd> {
     let entry = entries
         .iter()
         .rfind(|entry| entry.destination() == Path::new("/dev"));
@@ -146,11 +149,24 @@ fn fresh_dev(entries: &[Mount], user: &UserNamespace<'_>) -> Step<OwnedFd> {
         .iter()
         .map(|(key, value)| FilesystemOption::Value(key, value));
     let attributes = options.set.flags() | options.set_tree.flags();
-    let dev = new_filesystem("tmpfs", given.chain(owner), attributes).map_err(|error| {
+    let all = given.chain(owner).chain(labels::option(label));
+    let dev = new_filesystem("tmpfs", all, attributes).map_err(|error| {
         Failure::io("mount", "tmpfs on /dev", copy_of_error(error.io())).because(error.to_string())
     })?;
     devices::make_default_in(dev.as_fd(), Some(user))?;
     Ok(dev)
+}
+
+/// The root of the file system of message queues belongs to nobody in the namespace, who may not label it.
+fn label_queues(entries: &[Mount], label: &str) -> Step<()> {
+    let is_queues = |entry: &Mount| entry.typ().as_deref() == Some(labels::MQUEUE);
+    if !entries.iter().any(is_queues) {
+        return Ok(());
+    }
+    let failed = |error: std::io::Error| Failure::io("label", labels::MQUEUE, error);
+    let made = new_filesystem(labels::MQUEUE, [], MountAttrFlags::empty())
+        .map_err(|error| failed(copy_of_error(error.io())))?;
+    labels::on_root(made.as_fd(), label).map_err(|error| failed(error.into()))
 }
 
 /// The kernel lets root mount a sysfs, and the namespace's own root only where it sees another one.

@@ -257,6 +257,7 @@ impl<'a> Container<'a> {
                 work: self.writable.then_some(work.as_path()),
                 durability: Durability::Volatile,
                 mount_api: self.mount_api,
+                label: None,
             },
             namespaces: Namespaces {
                 network: self.network,

@@ -220,7 +220,7 @@ fn by_path() {
 
 fn shm() {
     let fixture = Fixture::new();
-    let shared = SharedMount::shm(1 << 20, (0, 0)).unwrap();
+    let shared = SharedMount::shm(1 << 20, (0, 0), None).unwrap();
     let mut first = fixture
         .container()
         .shell("echo shared > /dev/shm/file; grep ' /dev/shm ' /proc/self/mounts");
