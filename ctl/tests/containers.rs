@@ -159,6 +159,7 @@ fn port_shows_all_or_one() {
         exit 1
         --- stderr
         error: port 80/udp of container web is not published
+        hint: `ctl port web` lists the ports that are, while it runs
     "#]]);
     agent().ctl("port nosuch").check(&expect![[r#"
         exit 1

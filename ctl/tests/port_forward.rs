@@ -71,5 +71,6 @@ fn what_cannot_be_is_told_at_once() {
             --- stderr
             error: cannot listen on 192.0.2.1:80
               Cannot assign requested address (os error 99)
+            hint: choose another local port, or leave it out, as in :80, to get a free one
         "#]]);
 }

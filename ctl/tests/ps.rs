@@ -223,6 +223,7 @@ fn mistakes_in_templates_are_explained() {
         --- stderr
         error: the format cannot be applied
           `{{` at column 1 has no `}}`
+        hint: a template is as in '{{.Names}}'; `--format json` shows every field
     "#]]);
 }
 

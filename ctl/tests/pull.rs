@@ -119,5 +119,6 @@ fn credentials_come_from_dockers_file() {
         --- stderr
         error: credentials cannot be read from [DIRECTORY]/.docker/config.json
           EOF while parsing an object at line 1 column 1
+        hint: it is docker's file of credentials; DOCKER_CONFIG names the directory of another
     "#]]);
 }

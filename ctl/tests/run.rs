@@ -244,6 +244,7 @@ fn the_id_is_written_to_a_file_that_must_be_new() {
         --- stderr
         error: id cannot be created
           File exists (os error 17)
+        hint: a path is taken from where ctl is run, and used as whoever runs it
     "#]]);
     // Without a container there is no file either.
     agent.ctl("run --cidfile other nosuch").output();
@@ -272,7 +273,7 @@ fn files_of_variables_and_labels_are_read() {
             error: the environment is not usable
               nosuch cannot be read
               No such file or directory (os error 2)
-            hint: a path is taken from where ctl is run, and read as whoever runs it
+            hint: a path is taken from where ctl is run, and used as whoever runs it
         "#]]);
 }
 

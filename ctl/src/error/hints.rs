@@ -6,6 +6,15 @@ use tonic::Code;
 
 use super::AgentError;
 
+pub(super) const LISTEN: &str =
+    "choose another local port, or leave it out, as in :80, to get a free one";
+pub(super) const INCOMPLETE: &str = "are agent and ctl of one version? `ctl version` tells";
+pub(crate) const FILE: &str = "a path is taken from where ctl is run, and used as whoever runs it";
+pub(super) const CREDENTIALS: &str =
+    "it is docker's file of credentials; DOCKER_CONFIG names the directory of another";
+pub(super) const OUTPUT: &str = "is there room where the output goes?";
+pub(super) const RUNTIME: &str = "how many threads and files may this user have? `ulimit -a` tells";
+
 /// How many containers are named as a choice.
 const MAX_SHOWN: usize = 4;
 

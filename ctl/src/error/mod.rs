@@ -120,7 +120,7 @@ impl CommandError {
         }
     }
 
-    /// Returns what to do about it, a line each.
+    /// Returns what to do about it, a line each; there is always something.
     pub(crate) fn hints(&self) -> Vec<String> {
         match self {
             Self::Host { .. } => vec!["give it as unix:///run/node-agent/node-agent.sock".into()],
@@ -138,9 +138,17 @@ impl CommandError {
             Self::NotRunning { .. } => vec!["`ctl start -a` starts it and attaches".into()],
             Self::Usage { hint, .. } => vec![(*hint).into()],
             Self::Option { source, .. } => vec![source.hint()],
-            Self::Template(error) => error.hint().into_iter().collect(),
-            Self::Terminal(error) => error.hint().map(Into::into).into_iter().collect(),
-            _ => Vec::new(),
+            Self::Template(error) => vec![error.hint()],
+            Self::Terminal(error) => vec![error.hint().into()],
+            Self::NotPublished { container, .. } => vec![format!(
+                "`ctl port {container}` lists the ports that are, while it runs"
+            )],
+            Self::Listen { .. } => vec![hints::LISTEN.into()],
+            Self::Incomplete { .. } => vec![hints::INCOMPLETE.into()],
+            Self::File { .. } => vec![hints::FILE.into()],
+            Self::Credentials { .. } => vec![hints::CREDENTIALS.into()],
+            Self::Output(_) => vec![hints::OUTPUT.into()],
+            Self::Runtime { .. } => vec![hints::RUNTIME.into()],
         }
     }
 }

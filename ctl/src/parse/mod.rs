@@ -77,9 +77,7 @@ impl ParseError {
         match self {
             Self::NamedVolume { .. } => "a path begins with / or ./".into(),
             Self::UnknownFilter { known, .. } => format!("filters here: {known}"),
-            Self::File { .. } | Self::WorkingDirectory { .. } => {
-                "a path is taken from where ctl is run, and read as whoever runs it".into()
-            }
+            Self::File { .. } | Self::WorkingDirectory { .. } => crate::error::hints::FILE.into(),
             _ => "the command's --help tells what it takes".into(),
         }
     }

@@ -45,15 +45,15 @@ pub(crate) enum TemplateError {
 
 impl TemplateError {
     /// Returns what would have been understood.
-    pub(crate) fn hint(&self) -> Option<String> {
+    pub(crate) fn hint(&self) -> String {
         match self {
             Self::UnknownField { known, .. } if !known.is_empty() => {
-                Some(format!("fields here: {}", known.join(" ")))
+                format!("fields here: {}", known.join(" "))
             }
             Self::UnknownFunction { .. } => {
-                Some(format!("functions: {}", functions::NAMES.join(" ")))
+                format!("functions: {}", functions::NAMES.join(" "))
             }
-            _ => None,
+            _ => "a template is as in '{{.Names}}'; `--format json` shows every field".into(),
         }
     }
 }

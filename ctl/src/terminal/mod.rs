@@ -26,10 +26,10 @@ pub(crate) enum TerminalError {
 
 impl TerminalError {
     /// Returns what to do about it.
-    pub(crate) fn hint(&self) -> Option<&'static str> {
+    pub(crate) fn hint(&self) -> &'static str {
         match self {
-            Self::Missing => Some("leave out -t to send a file or a pipe"),
-            Self::Raw { .. } => None,
+            Self::Missing => "leave out -t to send a file or a pipe",
+            Self::Raw { .. } => "leave out -t to go without a terminal",
         }
     }
 }
