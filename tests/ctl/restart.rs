@@ -82,6 +82,12 @@ async fn who_always_runs_is_shown_so_and_stops_by_hand() -> Result<()> {
         let named = ctl.ok(&["ps", "-q", "--filter", "status=restarting"])?;
         Ok((!named.is_empty()).then_some(()))
     })?;
+    wait::until("it is refused to be removed while it waits", || {
+        let refused = ctl.run(&["rm", "one"])?;
+        assert_eq!(refused.code, 1, "{refused:?}");
+        let said = refused.stderr.contains("is about to be started again");
+        Ok(said.then_some(()))
+    })?;
     ctl.ok(&["stop", "one"])?;
     let stopped = told(&ctl, "one")?;
     assert!(stopped.starts_with("exited 0 "), "{stopped}");

@@ -366,6 +366,12 @@ pub enum RemoveError {
         /// As the caller named it.
         id: String,
     },
+    /// It has ended, and is about to be started by itself.
+    #[error("container {id} is about to be started again")]
+    Restarting {
+        /// The container.
+        id: ContainerId,
+    },
     /// It runs, and the caller did not force it.
     #[error("container {id} is running")]
     Running {
@@ -390,7 +396,7 @@ impl Classify for RemoveError {
         match self {
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::Ambiguous { .. } => ErrorKind::InvalidArgument,
-            Self::Running { .. } => ErrorKind::FailedPrecondition,
+            Self::Running { .. } | Self::Restarting { .. } => ErrorKind::FailedPrecondition,
             Self::Step { source, .. } => source.kind(),
             Self::Interrupted(source) => source.kind(),
         }

@@ -10,7 +10,7 @@ use super::message::{Message, Reply};
 use super::slot::{Busy, Slot};
 use crate::container::StopError;
 use crate::container::restart::{self, RestartPolicy, Wish};
-use crate::container::state::ContainerState;
+use crate::container::state::{ContainerState, Exit};
 use crate::sandbox::create::durability;
 
 /// What is remembered of starts by itself.
@@ -48,9 +48,23 @@ impl Slot {
         self.record.spec.restart
     }
 
-    /// Says whether it is about to be started by itself, or is being.
+    /// Says whether it is about to be started by itself, or is being; also while its sandbox
+    /// goes down before that.
     pub(super) fn is_restarting(&self) -> bool {
-        self.again.waits || (self.again.under_way && self.busy == Some(Busy::Starting))
+        self.again.waits
+            || (self.again.under_way && self.busy == Some(Busy::Starting))
+            || self.wants_again().is_some()
+    }
+
+    /// Returns how it ended, if it did so that it is to be started again.
+    fn wants_again(&self) -> Option<&Exit> {
+        let ContainerState::Exited(exit) = &self.state else {
+            return None;
+        };
+        let restarts = self
+            .policy()
+            .restarts(self.record.wish, exit, self.again.count);
+        (restarts && self.busy.is_none()).then_some(exit)
     }
 }
 
@@ -119,17 +133,9 @@ impl Actor {
         let Some(slot) = self.slots.get_mut(id) else {
             return;
         };
-        let ContainerState::Exited(exit) = &slot.state else {
+        let Some(exit) = slot.wants_again().filter(|_| !slot.again.waits) else {
             return;
         };
-        let record = &slot.record;
-        let wanted = record
-            .spec
-            .restart
-            .restarts(record.wish, exit, slot.again.count);
-        if !wanted || slot.busy.is_some() || slot.again.waits {
-            return;
-        }
         slot.again.wait = restart::wait(slot.again.wait, exit);
         slot.again.count = slot.again.count.saturating_add(1);
         self.start_later(id);

@@ -219,7 +219,12 @@ impl Actor {
             drop(reply.send(Err(Arc::new(RemoveError::NotFound { id }))));
             return;
         };
-        let active = slot.is_running() || slot.busy == Some(Busy::Starting) || slot.is_restarting();
+        if slot.is_restarting() && removal == Removal::Ended {
+            let id = id.clone();
+            drop(reply.send(Err(Arc::new(RemoveError::Restarting { id }))));
+            return;
+        }
+        let active = slot.is_running() || slot.busy == Some(Busy::Starting);
         if active && removal == Removal::Ended {
             let id = id.clone();
             drop(reply.send(Err(Arc::new(RemoveError::Running { id }))));
