@@ -99,6 +99,16 @@ fn name_servers_of_plugins_count_where_the_pod_names_none() -> Result<()> {
         let sandbox = node.sandbox_of(config).await?;
         let (_, text) = node.shell(&sandbox, "look", "cat /etc/resolv.conf").await?;
         assert_eq!(text, "search default.svc\nnameserver 10.96.0.10\n");
+
+        // What it leaves out is not to be had elsewhere: neither the host's nor the plugin's.
+        let mut config = node.sandbox_config("brief");
+        config.dns_config = Some(DnsConfig {
+            servers: vec!["10.96.0.10".to_owned()],
+            ..DnsConfig::default()
+        });
+        let sandbox = node.sandbox_of(config).await?;
+        let (_, text) = node.shell(&sandbox, "look", "cat /etc/resolv.conf").await?;
+        assert_eq!(text, "nameserver 10.96.0.10\n");
         host.finish(node).await
     })
 }

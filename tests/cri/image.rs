@@ -249,7 +249,8 @@ async fn an_image_is_the_same_in_every_answer_and_goes_with_all_its_names() -> R
     let shown = status.image.unwrap_or_default();
     assert_eq!(
         (&shown.image, &shown.user_specified_image),
-        (&made.id, &references[0])
+        (&references[0], &references[0]),
+        "an id is no name to be shown"
     );
     let containers = node.cri.runtime.clone();
     let containers = { containers }
@@ -261,6 +262,8 @@ async fn an_image_is_the_same_in_every_answer_and_goes_with_all_its_names() -> R
         (&containers[0].image_id, &containers[0].image_ref),
         (&made.id, &made.id)
     );
+    let shown = containers[0].image.clone().unwrap_or_default();
+    assert_eq!((&shown.image, &shown.image_ref), (&references[0], &made.id));
 
     let request = ImageStatusRequest {
         image: Some(image_spec(&references[2])),

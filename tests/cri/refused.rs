@@ -4,8 +4,9 @@ use anyhow::Result;
 use harness::node::Node;
 use proto::cri::{
     Capability, CdiDevice, ContainerConfig, Device, ImageSpec, Int64Value, LinuxContainerResources,
-    LinuxContainerSecurityContext, ListContainersRequest, Mount, MountPropagation, NamespaceMode,
-    NamespaceOption, PodSandboxConfig, PortMapping, SeLinuxOption, SecurityProfile, Signal,
+    LinuxContainerSecurityContext, LinuxSandboxSecurityContext, ListContainersRequest, Mount,
+    MountPropagation, NamespaceMode, NamespaceOption, PodSandboxConfig, PortMapping, SeLinuxOption,
+    SecurityProfile, Signal, WindowsContainerConfig, WindowsPodSandboxConfig,
     security_profile::ProfileType,
 };
 use tonic::Code;
@@ -95,6 +96,21 @@ const CONTAINERS: &[(&str, Container)] = &[
     }),
     ("another container's PID namespace", |c| {
         context(c).namespace_options.get_or_insert_default().pid = NamespaceMode::Target.into();
+    }),
+    ("the host's network in a sandbox that is not in it", |c| {
+        context(c).namespace_options.get_or_insert_default().network = NamespaceMode::Node.into();
+    }),
+    (
+        "the host's IPC namespace in a sandbox that is not in it",
+        |c| {
+            context(c).namespace_options.get_or_insert_default().ipc = NamespaceMode::Node.into();
+        },
+    ),
+    ("another container's network", |c| {
+        context(c).namespace_options.get_or_insert_default().network = NamespaceMode::Target.into();
+    }),
+    ("a part for Windows", |c| {
+        c.windows = Some(WindowsContainerConfig::default());
     }),
     ("a seccomp profile that is not there", |c| {
         context(c).seccomp = localhost("/nonexistent/profile.json");
@@ -242,14 +258,13 @@ async fn containers_are_refused_by_create() -> Result<()> {
 
 type Sandbox = fn(&mut PodSandboxConfig);
 
+fn rights(config: &mut PodSandboxConfig) -> &mut LinuxSandboxSecurityContext {
+    let linux = config.linux.get_or_insert_default();
+    linux.security_context.get_or_insert_default()
+}
+
 fn options(config: &mut PodSandboxConfig) -> &mut NamespaceOption {
-    config
-        .linux
-        .get_or_insert_default()
-        .security_context
-        .get_or_insert_default()
-        .namespace_options
-        .get_or_insert_default()
+    rights(config).namespace_options.get_or_insert_default()
 }
 
 /// Wrong sandboxes, and what each is wrong about.
@@ -292,12 +307,21 @@ const SANDBOXES: &[(&str, Sandbox)] = &[
         options(c).pid = NamespaceMode::Target.into();
     }),
     ("a namespace mode that is none", |c| options(c).ipc = 4711),
+    ("a group without a user", |c| {
+        rights(c).run_as_group = user(7)
+    }),
+    ("a negative user", |c| rights(c).run_as_user = user(-1)),
+    ("a negative group", |c| {
+        rights(c).supplemental_groups = vec![-1]
+    }),
+    ("a seccomp profile that is not there", |c| {
+        rights(c).seccomp = localhost("/nonexistent/profile.json");
+    }),
+    ("a part for Windows", |c| {
+        c.windows = Some(WindowsPodSandboxConfig::default());
+    }),
     ("SELinux", |c| {
-        c.linux
-            .get_or_insert_default()
-            .security_context
-            .get_or_insert_default()
-            .selinux_options = selinux();
+        rights(c).selinux_options = selinux();
     }),
 ];
 

@@ -288,7 +288,7 @@ async fn host_name_name_servers_and_sysctls_are_the_sandboxs() -> Result<()> {
     let mut config = node.sandbox_config("one");
     config.hostname = "my-host".to_owned();
     config.dns_config = Some(DnsConfig {
-        servers: vec!["192.0.2.53".to_owned()],
+        servers: vec!["192.0.2.53".to_owned(), "fe80::53%eth0".to_owned()],
         searches: vec!["example.org".to_owned()],
         options: vec!["ndots:3".to_owned()],
     });
@@ -307,6 +307,7 @@ async fn host_name_name_servers_and_sysctls_are_the_sandboxs() -> Result<()> {
     assert_eq!(lines.first(), Some(&"my-host"));
     for wanted in [
         "nameserver 192.0.2.53",
+        "nameserver fe80::53%eth0",
         "search example.org",
         "options ndots:3",
     ] {

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use agent_types::NameServer;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -40,8 +41,8 @@ pub struct Bandwidth {
 /// Name resolution that the sandbox was given (`dns`).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct DnsConfig {
-    /// Addresses of name servers.
-    pub servers: Vec<IpAddr>,
+    /// Name servers.
+    pub servers: Vec<NameServer>,
     /// Domains to search.
     pub searches: Vec<String>,
     /// Options of resolv.conf(5).

@@ -8,6 +8,7 @@
 pub mod digest;
 pub mod error;
 pub mod ids;
+pub mod name_server;
 pub mod platform;
 pub mod reference;
 pub mod time;
@@ -16,5 +17,6 @@ pub mod user;
 pub use digest::{Digest, DigestError};
 pub use error::{Classify, ErrorKind};
 pub use ids::{ContainerId, ExecId, IdError, ImageId, Owner, SandboxId, SnapshotKey};
+pub use name_server::{NameServer, NameServerError};
 pub use platform::{Platform, PlatformError};
 pub use reference::{Reference, ReferenceError};

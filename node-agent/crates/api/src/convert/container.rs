@@ -45,6 +45,7 @@ pub(crate) fn spec(
             .collect(),
         working_directory: given(config.working_dir),
         user: security::user(&context)?,
+        host_namespaces: security::host_namespaces(&context)?,
         supplemental_groups: security::groups(&context.supplemental_groups)?,
         group_names: Vec::new(),
         mounts: config
@@ -154,7 +155,8 @@ fn metadata(view: &ContainerView) -> cri::ContainerMetadata {
 fn image(view: &ContainerView) -> cri::ImageSpec {
     let spec = &view.record.spec;
     cri::ImageSpec {
-        image: spec.image.clone(),
+        // A caller that has resolved the name before gives an id.
+        image: spec.image_name().to_owned(),
         user_specified_image: spec.user_image.clone(),
         image_ref: view.record.image.to_string(),
         ..cri::ImageSpec::default()

@@ -90,7 +90,7 @@ fn sandbox(
         domainname: spec.domainname.clone(),
         log_directory: None,
         dns: DnsSpec {
-            servers: super::addresses(&spec.dns_servers)?,
+            servers: super::name_servers(&spec.dns_servers)?,
             searches: spec.dns_searches.clone(),
             options: spec.dns_options.clone(),
         },
@@ -219,6 +219,7 @@ fn container(
         rlimits: spec.ulimits.into_iter().map(rlimit).collect(),
         pid: None,
         pid_target: None,
+        host_namespaces: Vec::new(),
         user_namespace: UserNamespaceWish::Unsaid,
         exposed_ports: spec.exposed_ports,
         stop_signal,

@@ -14,12 +14,12 @@ pub(crate) mod stats;
 mod users;
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
 
+use agent_types::{NameServer, NameServerError};
 use ipnet::IpNet;
 use tonic::Status;
 
-use crate::status::invalid;
+use crate::status::{self, invalid};
 
 /// Returns a message's map in the order of its keys.
 pub(crate) fn ordered(map: HashMap<String, String>) -> BTreeMap<String, String> {
@@ -43,11 +43,21 @@ pub(crate) fn selected(
         .all(|(key, value)| labels.get(key) == Some(value))
 }
 
-/// Returns the addresses of name servers.
-pub(crate) fn addresses(servers: &[String]) -> Result<Vec<IpAddr>, Status> {
+/// Refuses what is said for a node of another kind.
+pub(crate) fn refuse_windows(is_given: bool) -> Result<(), Status> {
+    match is_given {
+        true => Err(invalid(
+            "the windows part is given to a node that runs Linux",
+        )),
+        false => Ok(()),
+    }
+}
+
+/// Returns name servers.
+pub(crate) fn name_servers(servers: &[String]) -> Result<Vec<NameServer>, Status> {
     let parse = |text: &String| {
         text.parse()
-            .map_err(|_| invalid(format!("name server {text:?} is not an address")))
+            .map_err(|error: NameServerError| status::of(&error))
     };
     servers.iter().map(parse).collect()
 }

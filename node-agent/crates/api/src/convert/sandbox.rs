@@ -34,6 +34,7 @@ pub(crate) fn spec(
     }
     let linux = config.linux.unwrap_or_default();
     let context = linux.security_context.unwrap_or_default();
+    super::security::check_sandbox(&context)?;
     let options = context.namespace_options.unwrap_or_default();
     let network = match scope(options.network, "network")? {
         NamespaceScope::Host => SandboxNetwork::Host,
@@ -61,7 +62,7 @@ pub(crate) fn spec(
             .map(absolute)
             .transpose()?,
         dns: DnsSpec {
-            servers: super::addresses(&dns.servers)?,
+            servers: super::name_servers(&dns.servers)?,
             searches: dns.searches,
             options: dns.options,
         },

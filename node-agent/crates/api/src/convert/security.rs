@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use agent_core::container::spec::{ApparmorSpec, SeccompSpec};
+use agent_core::container::spec::{ApparmorSpec, HostNamespace, SeccompSpec};
 use agent_core::sandbox::spec::NamespaceScope;
 use agent_oci::CapabilityPlan;
 use agent_selinux::LabelWish;
@@ -75,6 +75,47 @@ pub(super) fn pid(
             "target_id {target:?} is given without pid namespace mode TARGET"
         ))),
     }
+}
+
+/// Refuses rights of a sandbox's own processes that could not be. What they are beyond that tells
+/// nothing: a sandbox has no process but a reaper, which has no rights at all.
+pub(super) fn check_sandbox(context: &cri::LinuxSandboxSecurityContext) -> Result<(), Status> {
+    let same = cri::LinuxContainerSecurityContext {
+        run_as_user: context.run_as_user,
+        run_as_group: context.run_as_group,
+        supplemental_groups: context.supplemental_groups.clone(),
+        privileged: context.privileged,
+        seccomp: context.seccomp.clone(),
+        seccomp_profile_path: context.seccomp_profile_path.clone(),
+        apparmor: context.apparmor.clone(),
+        ..cri::LinuxContainerSecurityContext::default()
+    };
+    user(&same)?;
+    groups(&same.supplemental_groups)?;
+    apparmor(&same)?;
+    seccomp(&same).map(drop)
+}
+
+/// Returns the host's namespaces that a container says it is in, beside that of its processes.
+pub(super) fn host_namespaces(
+    context: &cri::LinuxContainerSecurityContext,
+) -> Result<Vec<HostNamespace>, Status> {
+    let options = context.namespace_options.clone().unwrap_or_default();
+    let mut found = Vec::new();
+    for (mode, name, namespace) in [
+        (options.network, "network", HostNamespace::Network),
+        (options.ipc, "ipc", HostNamespace::Ipc),
+    ] {
+        if mode == i32::from(cri::NamespaceMode::Target) {
+            return Err(invalid(format!(
+                "{name} namespace mode TARGET is not supported: a pod's containers share one"
+            )));
+        }
+        if super::sandbox::scope(mode, name)? == NamespaceScope::Host {
+            found.push(namespace);
+        }
+    }
+    Ok(found)
 }
 
 /// Returns `user[:group]`; `None`: the image's.

@@ -7,7 +7,7 @@ use proto::cri;
 use tonic::Status;
 
 use super::{Cri, OWNER, gone_is_done};
-use crate::convert::{container as convert, resources};
+use crate::convert::{container as convert, refuse_windows, resources};
 use crate::status;
 
 impl Cri {
@@ -18,6 +18,7 @@ impl Cri {
         let config = request
             .config
             .ok_or_else(|| status::invalid("config is missing"))?;
+        refuse_windows(config.windows.is_some())?;
         let timeout = self.node.services().settings.stop_timeout;
         let spec = convert::spec(config, timeout)?;
         let created = self
@@ -120,6 +121,7 @@ impl Cri {
         &self,
         request: cri::UpdateContainerResourcesRequest,
     ) -> Result<cri::UpdateContainerResourcesResponse, Status> {
+        refuse_windows(request.windows.is_some())?;
         let change = resources::change(request.linux.unwrap_or_default())?;
         let updated = self
             .node

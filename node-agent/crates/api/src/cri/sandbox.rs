@@ -4,7 +4,7 @@ use proto::cri;
 use tonic::Status;
 
 use super::{Cri, OWNER, gone_is_done};
-use crate::convert::{resources, sandbox as convert};
+use crate::convert::{refuse_windows, resources, sandbox as convert};
 use crate::status;
 
 impl Cri {
@@ -13,6 +13,11 @@ impl Cri {
         request: cri::RunPodSandboxRequest,
     ) -> Result<cri::RunPodSandboxResponse, Status> {
         let shm = self.node.services().settings.shm_bytes;
+        let windows = request
+            .config
+            .as_ref()
+            .and_then(|config| config.windows.as_ref());
+        refuse_windows(windows.is_some())?;
         let spec = convert::spec(request, shm)?;
         let id = self.node.run_sandbox(spec).await;
         let id = id.map_err(|error| status::of(&error))?;

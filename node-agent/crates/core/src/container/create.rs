@@ -14,15 +14,15 @@ use super::error::{CreateError, SpecError, StepError};
 use super::restart::Wish;
 use super::set_up::{Planned, build};
 use super::spec::{
-    ContainerRecord, ContainerSpec, ContainerStateRecord, ContainerUser, SeccompSpec,
-    UserNamespaceWish,
+    ContainerRecord, ContainerSpec, ContainerStateRecord, ContainerUser, HostNamespace,
+    SeccompSpec, UserNamespaceWish,
 };
 use super::state::ContainerState;
 use super::{extras, image_mounts, log, own_volumes, remove, selinux};
 use crate::exec::Template;
 use crate::image::{HeldImage, ImageRecord};
 use crate::metrics::Phase;
-use crate::sandbox::spec::{NamespaceScope, SandboxRecord};
+use crate::sandbox::spec::{NamespaceScope, SandboxNetwork, SandboxRecord};
 use crate::sandbox::{Live, create::durability};
 use crate::services::{Services, blocking};
 use crate::time::Timestamp;
@@ -72,6 +72,7 @@ pub(crate) fn check(
     if spec.pid == Some(host) && sandbox.spec.pid != host {
         return Err(SpecError::HostPid);
     }
+    check_host_namespaces(sandbox, spec)?;
     let minimum = match sandbox.spec.owner {
         Owner::Cri => 0,
         Owner::Local => MINIMUM_MEMORY_LOCAL,
@@ -79,6 +80,20 @@ pub(crate) fn check(
     services.cgroups.validate(&spec.limits, minimum)?;
     if let SeccompSpec::Profile(json) = &spec.seccomp {
         Profile::from_json(json.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Refuses namespaces of the host that the sandbox is not in.
+fn check_host_namespaces(sandbox: &SandboxRecord, spec: &ContainerSpec) -> Result<(), SpecError> {
+    for namespace in &spec.host_namespaces {
+        let (name, given) = match namespace {
+            HostNamespace::Network => ("network", sandbox.spec.network == SandboxNetwork::Host),
+            HostNamespace::Ipc => ("ipc", sandbox.spec.ipc == NamespaceScope::Host),
+        };
+        if !given {
+            return Err(SpecError::HostNamespace { name });
+        }
     }
     Ok(())
 }

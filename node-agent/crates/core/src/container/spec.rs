@@ -55,6 +55,15 @@ pub enum MountSource {
     },
 }
 
+/// A namespace that all containers of a sandbox have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HostNamespace {
+    /// Network.
+    Network,
+    /// Inter-process communication.
+    Ipc,
+}
+
 /// What a container says about its users.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum UserNamespaceWish {
@@ -243,6 +252,9 @@ pub struct ContainerSpec {
     /// The container of the same sandbox whose PID namespace it is in, as the caller named it.
     #[serde(default)]
     pub pid_target: Option<String>,
+    /// Namespaces of the host that it says it is in; its sandbox decides.
+    #[serde(default)]
+    pub host_namespaces: Vec<HostNamespace>,
     /// What it says about its users.
     #[serde(default)]
     pub user_namespace: UserNamespaceWish,
@@ -257,6 +269,17 @@ pub struct ContainerSpec {
     /// What becomes of it when it has ended (a person's container).
     #[serde(default)]
     pub restart: RestartPolicy,
+}
+
+impl ContainerSpec {
+    /// Returns the name of its image: as a user wrote it, where that is known.
+    #[must_use]
+    pub fn image_name(&self) -> &str {
+        match self.user_image.as_str() {
+            "" => &self.image,
+            name => name,
+        }
+    }
 }
 
 /// A container's facts: written before anything of it is made, never changed

@@ -46,6 +46,12 @@ pub enum SpecError {
     /// In the host's PID namespace, in a sandbox that is not.
     #[error("a container in the host's PID namespace needs a sandbox that is in it")]
     HostPid,
+    /// In another namespace of the host's, in a sandbox that is not.
+    #[error("a container in the host's {name} namespace needs a sandbox that is in it")]
+    HostNamespace {
+        /// What the namespace is of.
+        name: &'static str,
+    },
     /// Other users than its sandbox's.
     #[error("user namespace of the container is not that of its sandbox")]
     UserNamespace,

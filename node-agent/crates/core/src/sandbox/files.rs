@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use agent_network::files::{DnsSpec, HostResolver, HostsSpec, LineError, names_only_loopback};
 
+use agent_types::Owner;
+
 use super::error::StepError;
 use super::spec::{NamespaceScope, SandboxNetwork, SandboxRecord, SandboxSpec, UserNamespace};
 
@@ -41,6 +43,8 @@ pub(crate) struct Texts {
     dns: DnsSpec,
     hostname: String,
     resolver: HostResolver,
+    /// Whether nothing is added to what was asked for.
+    dns_is_whole: bool,
     /// User and group that they belong to: the sandbox's root.
     owner: Option<(u32, u32)>,
     /// SELinux label of the sandbox's files.
@@ -62,6 +66,8 @@ impl Texts {
                 SandboxNetwork::Host => HostResolver::Reachable,
                 _ => HostResolver::OwnNetwork,
             },
+            // A kubelet names all that a pod is to have; people may leave parts to the host.
+            dns_is_whole: spec.owner == Owner::Cri && !spec.dns.servers.is_empty(),
             owner: spec.user_namespace.as_ref().map(UserNamespace::root),
             label: record.mount_label(),
         }
@@ -69,6 +75,9 @@ impl Texts {
 
     /// Takes over what the sandbox did not ask for itself; the host's counts only after that.
     pub(crate) fn fill_in(&mut self, dns: super::spec::DnsSpec) {
+        if self.dns_is_whole {
+            return;
+        }
         if self.dns.servers.is_empty() {
             self.dns.servers = dns.servers;
         }
@@ -82,7 +91,10 @@ impl Texts {
 
     /// Writes the files; blocking.
     pub(crate) fn write(&self, directory: &Path) -> Result<(), StepError> {
-        let host = host_resolv_conf(&self.dns, self.resolver);
+        let host = match self.dns_is_whole {
+            true => String::new(),
+            false => host_resolv_conf(&self.dns, self.resolver),
+        };
         let resolv_conf = agent_network::files::resolv_conf(&self.dns, &host, self.resolver)?;
         let hosts = agent_network::files::hosts(&self.hosts)?;
         for (name, text) in [

@@ -8,7 +8,7 @@ use agent_cgroup::{Limits, PodCgroup};
 use agent_network::{Attachment, PortMapping};
 use agent_selinux::{LabelWish, Labels};
 use agent_store::Record;
-use agent_types::{ContainerId, Owner, SandboxId};
+use agent_types::{ContainerId, NameServer, Owner, SandboxId};
 use serde::{Deserialize, Serialize};
 
 use super::state::SandboxPhase;
@@ -56,8 +56,8 @@ pub enum NamespaceScope {
 /// Name resolution inside a sandbox; all empty: as the host.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct DnsSpec {
-    /// Addresses of name servers.
-    pub servers: Vec<IpAddr>,
+    /// Name servers.
+    pub servers: Vec<NameServer>,
     /// Domains to search.
     pub searches: Vec<String>,
     /// Options of resolv.conf(5).

@@ -3,13 +3,15 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
+use agent_types::NameServer;
+
 use super::{LineError, word};
 
 /// What a sandbox asked for; each part that is empty comes from the host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DnsSpec {
     /// Name servers.
-    pub servers: Vec<IpAddr>,
+    pub servers: Vec<NameServer>,
     /// Search domains; a single "." means none.
     pub searches: Vec<String>,
     /// Options, such as `ndots:5`.
@@ -57,7 +59,7 @@ pub fn resolv_conf(dns: &DnsSpec, host: &str, resolver: HostResolver) -> Result<
             .map(str::to_owned)
             .collect()
     } else {
-        dns.servers.iter().map(IpAddr::to_string).collect()
+        dns.servers.iter().map(NameServer::to_string).collect()
     };
     for server in &servers {
         let _ = writeln!(text, "nameserver {}", word("name server", server)?);
@@ -150,7 +152,9 @@ mod tests {
     #[test]
     fn what_was_asked_for_replaces_the_hosts() {
         let dns = DnsSpec {
-            servers: vec!["10.96.0.10".parse().unwrap()],
+            servers: ["10.96.0.10", "fe80::53%eth0"]
+                .map(|text| text.parse().unwrap())
+                .to_vec(),
             searches: vec![
                 "ns.svc.cluster.local".to_owned(),
                 "svc.cluster.local".to_owned(),
@@ -160,7 +164,7 @@ mod tests {
         let text = resolv_conf(&dns, HOST, HostResolver::OwnNetwork).unwrap();
         assert_eq!(
             text,
-            "search ns.svc.cluster.local svc.cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n"
+            "search ns.svc.cluster.local svc.cluster.local\nnameserver 10.96.0.10\nnameserver fe80::53%eth0\noptions ndots:5\n"
         );
         let none = DnsSpec {
             searches: vec![".".to_owned()],

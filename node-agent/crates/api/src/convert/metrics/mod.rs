@@ -109,13 +109,7 @@ fn container(
     };
     let record = &stats.container.record;
     let spec = &record.spec;
-    let image = [&spec.user_image, &spec.image];
-    let image = image.into_iter().find(|image| !image.is_empty());
-    let names = [
-        record.id.as_str(),
-        &spec.metadata.name,
-        image.map_or("", String::as_str),
-    ];
+    let names = [record.id.as_str(), &spec.metadata.name, spec.image_name()];
     let labels = labels(sandbox, record.cgroup.to_string(), names);
     let subject = Subject {
         stats: &sample.stats,
