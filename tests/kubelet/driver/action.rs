@@ -85,6 +85,19 @@ pub(crate) fn has_ended(pod: &Pod, seen: &Seen) -> bool {
     init_failed || mains(pod).all(ended_for_good)
 }
 
+/// Whether a main container has ended in the present sandbox and is, or soon will be, due again. It
+/// runs for a moment only, which nobody can be sure to see.
+pub(crate) fn is_between_attempts(pod: &Pod, seen: &Seen) -> bool {
+    let Some(ready) = seen.ready() else {
+        return false;
+    };
+    mains(pod).any(|main| {
+        seen.newest(&main.name).is_some_and(|(one, status)| {
+            one.pod_sandbox_id == ready.id && status.state() == ContainerState::ContainerExited
+        })
+    })
+}
+
 /// Whether a container that ended so is started again.
 fn again(restart: Restart, role: Role, code: i32) -> bool {
     match (role, restart) {

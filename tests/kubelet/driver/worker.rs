@@ -100,8 +100,8 @@ impl Kubelet {
         }
     }
 
-    /// Returns the pods that have not come as far as they can: none of their containers runs, and
-    /// they have not ended. With each, what was last seen of it.
+    /// Returns the pods that have not come as far as they can: none of their containers runs, they
+    /// do not wait for their next attempt, and they have not ended. With each, what was last seen of it.
     pub(crate) fn missing(&self) -> Vec<(String, Seen)> {
         let world = self.world.borrow();
         let pods = self.pods().into_iter();
@@ -109,7 +109,12 @@ impl Kubelet {
             let seen = world.1.get(&pod.uid).cloned().unwrap_or_default();
             (pod, seen)
         });
-        seen.filter(|(pod, seen)| !action::has_ended(pod, seen) && seen.running().count() == 0)
+        let is_up = |pod: &Pod, seen: &Seen| {
+            seen.running().count() > 0
+                || action::has_ended(pod, seen)
+                || action::is_between_attempts(pod, seen)
+        };
+        seen.filter(|(pod, seen)| !is_up(pod, seen))
             .map(|(pod, seen)| (pod.name, seen))
             .collect()
     }
