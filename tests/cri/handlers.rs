@@ -8,6 +8,7 @@ use proto::cri::{
     ContainerState, ContainerStatsRequest, LinuxContainerConfig, LinuxContainerResources, Mount,
     NamespaceMode, NamespaceOption, StatusRequest, UpdateContainerResourcesRequest,
 };
+use serde_json::{Value, json};
 use tonic::Code;
 
 /// What Debian has.
@@ -236,6 +237,29 @@ async fn limits_hold_and_memory_that_runs_out_is_told() -> Result<()> {
         let memory = stats.into_inner().stats.and_then(|stats| stats.memory);
         let used = memory.and_then(|memory| memory.working_set_bytes);
         assert!(used.is_some_and(|used| used.value > 0), "{name}: {used:?}");
+    }
+    node.finish().await
+}
+
+#[tokio::test]
+async fn annotations_reach_a_runtime_by_allow_list_only() -> Result<()> {
+    let node = Node::start_with(options()).await?;
+    for (name, wanted) in [
+        ("crun", json!({"io.example.one": "1"})),
+        ("runc", json!({})),
+    ] {
+        let pod = sandbox(&node, name).await?;
+        let mut config = node.container_config("main", &["/bin/pause"]);
+        config.annotations = [("io.example.one", "1"), ("run.oci.hooks.stdout", "/x")]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into();
+        let id = node.run_of(&pod, &config).await?;
+        let state = node.agent.state().join("sandboxes").join(&pod.id);
+        let file = state.join(format!("{id}.bundle/config.json"));
+        let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+        let specification: Value = serde_json::from_str(&text)?;
+        let told = specification["annotations"].as_object().cloned();
+        assert_eq!(Value::from(told.unwrap_or_default()), wanted, "{name}");
     }
     node.finish().await
 }

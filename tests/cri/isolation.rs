@@ -145,6 +145,24 @@ async fn capabilities_are_the_default_set_more_or_less() -> Result<()> {
         text.trim(),
         format!("{none} {chosen} {chosen} {chosen} {none}")
     );
+    let all = |context: &mut LinuxContainerSecurityContext| {
+        context.capabilities = Some(Capability {
+            add_capabilities: vec!["ALL".to_owned()],
+            drop_capabilities: vec!["NET_RAW".to_owned()],
+            ..Capability::default()
+        });
+    };
+    let (_, text) = node
+        .shell_of(&sandbox, &with_context(&node, "all", line, all))
+        .await?;
+    let ours = std::fs::read_to_string("/proc/self/status")?;
+    let ours = ours.lines().find_map(|line| line.strip_prefix("CapPrm:\t"));
+    // All that this machine lets us give away, but for the one.
+    let ours = u64::from_str_radix(ours.unwrap_or_default(), 16)? & !(1 << 13);
+    assert_eq!(
+        text.trim(),
+        format!("{none} {ours:016x} {ours:016x} {ours:016x} {none}")
+    );
     let unknown = |context: &mut LinuxContainerSecurityContext| {
         context.capabilities = Some(Capability {
             add_capabilities: vec!["SYS_NONSENSE".to_owned()],
@@ -282,6 +300,19 @@ async fn paths_are_masked_and_read_only_as_asked() -> Result<()> {
     node.finish().await
 }
 
+/// A kubelet sends no paths for an unmasked /proc.
+#[tokio::test]
+async fn an_unmasked_proc_hides_nothing() -> Result<()> {
+    let node = Node::start().await?;
+    let sandbox = node.sandbox("pod").await?;
+    let line = "grep -c -e ' /proc/' -e ' /sys/firmware' /proc/mounts; echo 64 >/proc/sys/net/ipv4/ip_default_ttl && echo written";
+    assert_eq!(
+        node.shell(&sandbox, "main", line).await?,
+        (0, "0\nwritten\n".to_owned())
+    );
+    node.finish().await
+}
+
 #[tokio::test]
 async fn volumes_are_mounted_as_asked() -> Result<()> {
     let node = Node::start().await?;
@@ -348,16 +379,21 @@ async fn volumes_are_mounted_as_asked() -> Result<()> {
 async fn devices_are_those_asked_for() -> Result<()> {
     let node = Node::start().await?;
     let sandbox = node.sandbox("pod").await?;
-    let line = "head -c 4 /dev/mine | od -An -tx1; mknod /tmp/disk b 254 0 && head -c 1 /tmp/disk 2>&1 | grep -c 'not permitted'";
+    let line = "head -c 4 /dev/mine | od -An -tx1; sh -c 'exec 3</dev/log && echo read; exec 3>/dev/log' 2>&1 | grep -e read -e 'not permitted' | wc -l; mknod /tmp/disk b 254 0 && head -c 1 /tmp/disk 2>&1 | grep -c 'not permitted'";
     let mut config = node.container_config("main", &["/bin/sh", "-c", line]);
-    config.devices = vec![Device {
-        container_path: "/dev/mine".to_owned(),
-        host_path: "/dev/zero".to_owned(),
+    let device = |inside: &str, outside: &str| Device {
+        container_path: inside.to_owned(),
+        host_path: outside.to_owned(),
         permissions: "r".to_owned(),
-    }];
+    };
+    // One that every container has, and one that none has.
+    config.devices = vec![
+        device("/dev/mine", "/dev/zero"),
+        device("/dev/log", "/dev/kmsg"),
+    ];
     assert_eq!(
         node.shell_of(&sandbox, &config).await?,
-        (0, " 00 00 00 00\n1\n".to_owned())
+        (0, " 00 00 00 00\n2\n1\n".to_owned())
     );
     node.finish().await
 }

@@ -1,14 +1,15 @@
 //! Port-forward: into the pod's own network, many connections at once.
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 
 use anyhow::{Context as _, Result};
-use harness::node::Node;
-use harness::wait;
+use harness::{command, wait};
+use proto::cri::{ContainerStatusRequest, PortForwardRequest};
+use serde_json::{Value, json};
 
 use crate::Setting;
 
@@ -60,19 +61,23 @@ impl Drop for Forward {
 /// Clients at a time.
 const CLIENTS: usize = 39;
 
-/// In the network of a process running `program`, serves `count` connections side by side: each is
-/// read to its end, then told how many bytes came. Returns once it listens.
+/// In the pod's network, serves `count` connections side by side. Returns once it listens.
 ///
 /// The network servers of busybox reset connections that come close together.
-fn count_bytes(
-    node: &Node,
-    program: &str,
+async fn listen(
+    setting: &Setting,
     port: u16,
     count: usize,
+    answer: fn(TcpStream) -> Result<()>,
 ) -> Result<JoinHandle<Result<()>>> {
-    let of = node.agent.running(program);
-    let of = of.first().context("the program runs")?;
-    let network = File::open(format!("/proc/{}/ns/net", of.pid))?;
+    let request = ContainerStatusRequest {
+        container_id: setting.container.clone(),
+        verbose: true,
+    };
+    let mut runtime = setting.node.cri.runtime.clone();
+    let told = runtime.container_status(request).await?.into_inner().info;
+    let pid = told.get("pid").context("no process")?;
+    let network = File::open(format!("/proc/{pid}/ns/net"))?;
     let (ready, is_ready) = std::sync::mpsc::channel();
     let server = std::thread::spawn(move || -> Result<()> {
         nix::sched::setns(&network, nix::sched::CloneFlags::CLONE_NEWNET)?;
@@ -93,7 +98,8 @@ fn count_bytes(
     Ok(server)
 }
 
-fn answer(mut client: TcpStream) -> Result<()> {
+/// Reads a connection to its end, then tells how many bytes came.
+fn count_bytes(mut client: TcpStream) -> Result<()> {
     let mut question = Vec::new();
     client.read_to_end(&mut question)?;
     writeln!(client, "{}", question.len())?;
@@ -102,8 +108,8 @@ fn answer(mut client: TcpStream) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_connections_at_once_end_on_both_sides() -> Result<()> {
-    let setting = Setting::start(&["/bin/sleep", "17390"]).await?;
-    let server = count_bytes(&setting.node, "/bin/sleep 17390", 8080, 2 * CLIENTS)?;
+    let setting = Setting::start(&["/bin/pause"]).await?;
+    let server = listen(&setting, 8080, 2 * CLIENTS, count_bytes).await?;
     for sockets in [false, true] {
         let forward = Forward::start(&setting, sockets, 8080)?;
         std::thread::scope(|scope| -> Result<()> {
@@ -170,6 +176,58 @@ async fn a_port_where_nobody_listens_is_an_error() -> Result<()> {
         assert!(said.contains("error forwarding port 81"), "{said}");
         let _ = child.kill();
         child.wait()?;
+    }
+    setting.finish().await
+}
+
+/// Gives back the first line of a connection.
+fn echo_line(client: TcpStream) -> Result<()> {
+    let mut line = String::new();
+    let mut reader = BufReader::new(&client);
+    reader.read_line(&mut line)?;
+    (&client).write_all(line.as_bytes())?;
+    // Its client ends it.
+    reader.read_line(&mut line)?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_has_channels_of_its_own_for_each_port() -> Result<()> {
+    let setting = Setting::start(&["/bin/pause"]).await?;
+    for (protocol, first) in [
+        ("v4.channel.k8s.io", 8100),
+        ("v4.base64.channel.k8s.io", 8200),
+    ] {
+        let one = listen(&setting, first, 1, echo_line).await?;
+        let two = listen(&setting, first + 1, 1, echo_line).await?;
+        let ports = [first, 81, first + 1];
+        let request = PortForwardRequest {
+            pod_sandbox_id: setting.sandbox.id.clone(),
+            port: ports.map(i32::from).to_vec(),
+        };
+        let mut runtime = setting.node.cri.runtime.clone();
+        let url = runtime.port_forward(request).await?.into_inner().url;
+        let mut client = Command::new("/usr/bin/python3");
+        client.arg(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/streaming/socket_forward.py"
+        ));
+        client.args([&url, protocol, "3"]);
+        let text = command::run(&mut client)?;
+        let seen: Value = serde_json::from_str(&text).context(text)?;
+        for (channel, wanted) in [
+            ("0", json!([first, "line 0\n"])),
+            ("1", json!([first, ""])),
+            ("2", json!([81, ""])),
+            ("4", json!([first + 1, "line 2\n"])),
+        ] {
+            assert_eq!(seen[channel], wanted, "{protocol}: {seen}");
+        }
+        let told = seen["3"][1].as_str().unwrap_or_default();
+        assert!(told.contains("error forwarding port 81"), "{seen}");
+        for server in [one, two] {
+            server.join().expect("it does not panic")?;
+        }
     }
     setting.finish().await
 }
