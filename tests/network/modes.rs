@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use harness::node::Node;
-use proto::cri::NamespaceMode;
+use proto::cri::{NamespaceMode, PortMapping};
 
 #[tokio::test]
 async fn the_hosts_network_is_given_where_asked() -> Result<()> {
@@ -15,6 +15,15 @@ async fn the_hosts_network_is_given_where_asked() -> Result<()> {
         .security_context
         .get_or_insert_default();
     context.namespace_options.get_or_insert_default().network = NamespaceMode::Node.into();
+    // A kubelet names every port of such a pod as the host's. Taken by somebody already, they cannot
+    // be published twice.
+    let taken = std::net::TcpListener::bind("0.0.0.0:0")?;
+    let port = i32::from(taken.local_addr()?.port());
+    config.port_mappings = vec![PortMapping {
+        container_port: port,
+        host_port: port,
+        ..PortMapping::default()
+    }];
     let sandbox = node.sandbox_of(config).await?;
     let mut config = node.container_config("main", &["/bin/pause"]);
     let context = config

@@ -30,8 +30,6 @@ pub(crate) fn spec(
         .ok_or_else(|| invalid("config.image is missing"))?;
     let stop_signal = signal(config.stop_signal)?;
     let resources = linux.resources.unwrap_or_default();
-    let oom_score_adj = i32::try_from(resources.oom_score_adj)
-        .map_err(|_| invalid("oom_score_adj is out of range"))?;
     Ok(ContainerSpec {
         metadata,
         user_image: image.user_specified_image,
@@ -62,8 +60,8 @@ pub(crate) fn spec(
             ..LogSpec::default()
         },
         terminal_size: None,
+        oom_score_adj: Some(super::resources::oom_score(&resources)?),
         limits: super::resources::limits(resources),
-        oom_score_adj: Some(oom_score_adj),
         seccomp: security::seccomp(&context)?,
         apparmor: security::apparmor(&context)?,
         selinux: security::selinux(context.selinux_options),

@@ -29,10 +29,14 @@ pub(crate) fn limits(resources: cri::LinuxContainerResources) -> Limits {
     }
 }
 
+/// Returns the preference of the OOM killer that a message carries.
+pub(crate) fn oom_score(resources: &cri::LinuxContainerResources) -> Result<i32, Status> {
+    i32::try_from(resources.oom_score_adj).map_err(|_| invalid("oom_score_adj is out of range"))
+}
+
 /// Returns what a container is to change to. A score of 0 is one that nobody has named.
 pub(crate) fn change(resources: cri::LinuxContainerResources) -> Result<Change, Status> {
-    let score = i32::try_from(resources.oom_score_adj)
-        .map_err(|_| invalid("oom_score_adj is out of range"))?;
+    let score = oom_score(&resources)?;
     Ok(Change {
         limits: limits(resources),
         oom_score_adj: (score != 0).then_some(score),

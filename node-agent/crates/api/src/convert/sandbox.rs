@@ -45,7 +45,7 @@ pub(crate) fn spec(
         _ => NamespaceScope::Sandbox,
     };
     let user_namespace = users(&options)?;
-    let ports = ports(config.port_mappings)?;
+    let ports = ports(config.port_mappings, &network)?;
     let (cgroup_parent, limits) = cgroup(linux.cgroup_parent, linux.overhead, linux.resources);
     let dns = config.dns_config.unwrap_or_default();
     Ok(SandboxSpec {
@@ -151,13 +151,18 @@ pub(super) fn scope(mode: i32, name: &str) -> Result<NamespaceScope, Status> {
     }
 }
 
-/// Returns the ports to publish; those without a host port are left out, as CRI says.
-fn ports(mappings: Vec<cri::PortMapping>) -> Result<Vec<PortMapping>, Status> {
-    mappings
-        .into_iter()
-        .filter(|mapping| mapping.host_port > 0)
-        .map(port)
-        .collect()
+/// Returns the ports to publish; those without a host port are left out, as CRI says. In the host's
+/// network, for which a kubelet names every port as the host's, they are there without us.
+fn ports(
+    mappings: Vec<cri::PortMapping>,
+    network: &SandboxNetwork,
+) -> Result<Vec<PortMapping>, Status> {
+    let mappings = mappings.into_iter().filter(|one| one.host_port > 0);
+    let ports: Result<Vec<_>, _> = mappings.map(port).collect();
+    match network {
+        SandboxNetwork::Host => ports.map(|_| Vec::new()),
+        _ => ports,
+    }
 }
 
 fn port(mapping: cri::PortMapping) -> Result<PortMapping, Status> {
