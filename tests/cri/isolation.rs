@@ -379,22 +379,24 @@ async fn volumes_are_mounted_as_asked() -> Result<()> {
 async fn devices_are_those_asked_for() -> Result<()> {
     let node = Node::start().await?;
     let sandbox = node.sandbox("pod").await?;
-    let line = "head -c 4 /dev/mine | od -An -tx1; sh -c 'exec 3</dev/log && echo read; exec 3>/dev/log' 2>&1 | grep -e read -e 'not permitted' | wc -l; mknod /tmp/disk b 254 0 && head -c 1 /tmp/disk 2>&1 | grep -c 'not permitted'";
-    let mut config = node.container_config("main", &["/bin/sh", "-c", line]);
-    let device = |inside: &str, outside: &str| Device {
+    let line = "head -c 4 /dev/mine | od -An -tx1; sh -c 'exec 3>/dev/log' 2>/dev/null && echo opened; mknod /tmp/disk b 254 0 && head -c 1 /tmp/disk 2>&1 | grep -c 'not permitted'";
+    let device = |inside: &str, outside: &str, permissions: &str| Device {
         container_path: inside.to_owned(),
         host_path: outside.to_owned(),
-        permissions: "r".to_owned(),
+        permissions: permissions.to_owned(),
     };
-    // One that every container has, and one that none has.
-    config.devices = vec![
-        device("/dev/mine", "/dev/zero"),
-        device("/dev/log", "/dev/kmsg"),
-    ];
-    assert_eq!(
-        node.shell_of(&sandbox, &config).await?,
-        (0, " 00 00 00 00\n2\n1\n".to_owned())
-    );
+    for (permissions, opened) in [("r", ""), ("rw", "opened\n")] {
+        let mut config = node.container_config(permissions, &["/bin/sh", "-c", line]);
+        config.devices = vec![
+            device("/dev/mine", "/dev/zero", "r"),
+            device("/dev/log", "/dev/kmsg", permissions),
+        ];
+        assert_eq!(
+            node.shell_of(&sandbox, &config).await?,
+            (0, format!(" 00 00 00 00\n{opened}1\n")),
+            "{permissions}"
+        );
+    }
     node.finish().await
 }
 

@@ -8,7 +8,7 @@ use harness::cri::image_spec;
 use harness::pod;
 use proto::cri::{
     ContainerConfig, ContainerMetadata, ContainerStatus, LinuxContainerResources, Mount,
-    PodSandboxConfig,
+    NamespaceMode, PodSandboxConfig, PortMapping,
 };
 
 use super::Machine;
@@ -50,6 +50,19 @@ pub(crate) fn sandbox(machine: &Machine, pod: &Pod, attempt: u32) -> Result<PodS
         Source::Api => "api",
         Source::File => "file",
     };
+    if pod.source == Source::File {
+        // In the host's network, with every port named as the host's.
+        config.hostname.clear();
+        config.port_mappings = vec![PortMapping {
+            container_port: 10_256,
+            host_port: 10_256,
+            ..PortMapping::default()
+        }];
+        let linux = config.linux.get_or_insert_default();
+        let context = linux.security_context.get_or_insert_default();
+        let options = context.namespace_options.get_or_insert_default();
+        options.network = NamespaceMode::Node.into();
+    }
     config.annotations = HashMap::from([
         (
             "kubernetes.io/config.seen".to_owned(),
@@ -101,6 +114,11 @@ pub(crate) fn container(
         (LAST_WORDS.to_owned(), LAST_WORDS_PATH.to_owned()),
     ]);
     if let Some(linux) = &mut config.linux {
+        if pod.source == Source::File {
+            let context = linux.security_context.get_or_insert_default();
+            let options = context.namespace_options.get_or_insert_default();
+            options.network = NamespaceMode::Node.into();
+        }
         linux.resources = Some(LinuxContainerResources {
             memory_limit_in_bytes: container.memory,
             oom_score_adj: 1000,

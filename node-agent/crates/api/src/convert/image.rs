@@ -99,7 +99,8 @@ pub(crate) fn cri_image(record: &ImageRecord, pinned: bool) -> cri::Image {
         id: record.id.to_string(),
         repo_tags: texts(&record.references),
         repo_digests: texts(&record.digests),
-        size: record.compressed_size(),
+        // One without layers has a size too, as CRI says.
+        size: record.compressed_size().max(1),
         uid: match (uid, user) {
             (Some(uid), _) => Some(cri::Int64Value {
                 value: i64::from(uid),
