@@ -33,5 +33,12 @@ async fn documents_of_two_kinds_are_refused() -> Result<()> {
         let refused = node.cri.pull(&proxy.reference("hostile/both:1")).await;
         assert!(refused.is_err(), "{name} is taken");
     }
+    // In the same way, a document of one kind is taken.
+    let bytes = manifest.to_string().into_bytes();
+    proxy.break_with(move |seen| {
+        let of_manifest = seen.target.contains("/manifests/");
+        of_manifest.then(|| Fault::Replace(bytes.clone()))
+    });
+    node.cri.pull(&proxy.reference("hostile/both:1")).await?;
     node.finish().await
 }

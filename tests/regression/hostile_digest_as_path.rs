@@ -53,5 +53,12 @@ async fn digests_of_references_and_documents_are_parsed_first() -> Result<()> {
             "{place}"
         );
     }
+    // In the same way, a document whose digests are some is taken.
+    let bytes = good.to_string().into_bytes();
+    proxy.break_with(move |seen| {
+        let of_manifest = seen.target.contains("/manifests/");
+        of_manifest.then(|| Fault::Replace(bytes.clone()))
+    });
+    node.cri.pull(&proxy.reference("hostile/digest:1")).await?;
     node.finish().await
 }
