@@ -72,6 +72,10 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let stop = Stop::listen()?;
     servers.open().await;
     let housekeeping = tokio::spawn(gc::run(node.clone()));
+    let asking = {
+        let node = node.clone();
+        tokio::spawn(async move { node.services().ask_runtimes().await })
+    };
     let memory = tokio::spawn(memory::give_back());
     let sampling = tokio::spawn(stats::run(node.clone()));
     let measuring = tokio::spawn(measured.serve(node.clone()));
@@ -81,6 +85,7 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     let result = servers.run(stop).await;
     stop_streams.cancel();
     housekeeping.abort();
+    asking.abort();
     memory.abort();
     sampling.abort();
     measuring.abort();

@@ -11,6 +11,8 @@ use proto::cri::{
 use serde_json::{Value, json};
 use tonic::Code;
 
+use crate::mount::{SharedMount, mount};
+
 /// What Debian has.
 const RUNTIMES: [(&str, &str); 2] = [("runc", "/usr/sbin/runc"), ("crun", "/usr/bin/crun")];
 
@@ -53,17 +55,59 @@ async fn told(node: &Node) -> Result<Vec<(String, bool)>> {
         .collect())
 }
 
+/// Says whether a runtime's own list of features has recursively read-only mounts.
+fn says_rro(path: &str) -> bool {
+    let told = std::process::Command::new(path).arg("features").output();
+    told.is_ok_and(|told| String::from_utf8_lossy(&told.stdout).contains("\"rro\""))
+}
+
+#[tokio::test]
+async fn recursively_read_only_mounts_are_made_or_refused() -> Result<()> {
+    let node = Node::start_with(options()).await?;
+    let tree = SharedMount::new(node.agent.directory().join("tree"))?;
+    std::fs::create_dir(tree.0.join("below"))?;
+    mount(&["-t", "tmpfs", "below"], &tree.0.join("below"))?;
+    for (name, path) in RUNTIMES {
+        let pod = sandbox(&node, name).await?;
+        let line = "for d in /deep /deep/below; do touch $d/x 2>/dev/null; echo $?; done";
+        let mut config = node.container_config("main", &["/bin/sh", "-c", line]);
+        config.mounts = vec![Mount {
+            container_path: "/deep".to_owned(),
+            host_path: tree.0.display().to_string(),
+            readonly: true,
+            recursive_read_only: true,
+            ..Mount::default()
+        }];
+        if says_rro(path) {
+            assert_eq!(
+                node.shell_of(&pod, &config).await?,
+                (0, "1\n1\n".to_owned())
+            );
+        } else {
+            let made = node.cri.create_container(&pod.id, &config, &pod.config);
+            let refused = made.await.err().context("it cannot")?;
+            assert_eq!(refused.code(), Code::InvalidArgument, "{name}: {refused:?}");
+            assert!(refused.message().contains("/deep"), "{name}: {refused:?}");
+        }
+    }
+    node.remove_all().await?;
+    drop(tree);
+    node.finish().await
+}
+
 #[tokio::test]
 async fn handlers_are_told_and_unknown_ones_refused() -> Result<()> {
     let node = Node::start_with(options()).await?;
-    let built_in = [
+    // As they say themselves; one of another version may say more.
+    let able = RUNTIMES.map(|(_, path)| says_rro(path));
+    let wanted = [
         ("", true),
-        ("crun", false),
+        ("crun", able[1]),
         ("gone", false),
-        ("runc", false),
+        ("runc", able[0]),
     ];
-    let built_in = built_in.map(|(name, known)| (name.to_owned(), known));
-    assert_eq!(told(&node).await?, built_in);
+    let wanted = wanted.map(|(name, known)| (name.to_owned(), known));
+    assert_eq!(told(&node).await?, wanted);
     let refused = sandbox(&node, "kata")
         .await
         .err()

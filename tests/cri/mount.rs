@@ -11,10 +11,10 @@ use proto::cri::{Mount, MountPropagation};
 use tonic::Code;
 
 /// A tmpfs of the host's that passes on what is mounted below it; gone with the value.
-struct SharedMount(PathBuf);
+pub(crate) struct SharedMount(pub(crate) PathBuf);
 
 impl SharedMount {
-    fn new(path: PathBuf) -> Result<Self> {
+    pub(crate) fn new(path: PathBuf) -> Result<Self> {
         std::fs::create_dir_all(&path)?;
         mount(&["-t", "tmpfs", "shared"], &path)?;
         let made = Self(path);
@@ -42,7 +42,7 @@ impl Drop for SharedMount {
     }
 }
 
-fn mount(arguments: &[&str], path: &Path) -> Result<()> {
+pub(crate) fn mount(arguments: &[&str], path: &Path) -> Result<()> {
     run(Command::new("mount").args(arguments).arg(path)).map(drop)
 }
 

@@ -9,6 +9,7 @@ pub mod container;
 mod elsewhere;
 pub mod event;
 pub mod exec;
+mod features;
 pub mod gc;
 pub mod handler;
 pub mod image;

@@ -18,6 +18,7 @@ use ipnet::IpNet;
 use tokio::sync::{RwLock, Semaphore};
 
 use crate::event::EventBus;
+use crate::features::OtherFeatures;
 use crate::handler::RuntimeHandlers;
 use crate::image::Images;
 use crate::metrics::Phases;
@@ -135,6 +136,8 @@ pub struct Services {
     pub(crate) joining: RwLock<()>,
     /// What plugins are to give pods addresses from.
     pod_ranges: Mutex<Vec<IpNet>>,
+    /// What other runtimes can do.
+    features: OtherFeatures,
 }
 
 /// The mechanisms, opened one by one by whoever assembles the node.
@@ -199,6 +202,7 @@ impl Services {
             starts,
             joining: RwLock::default(),
             pod_ranges: Mutex::default(),
+            features: OtherFeatures::default(),
         }
     }
 
@@ -219,6 +223,18 @@ impl Services {
     #[must_use]
     pub fn user_namespaces(&self, handler: &str) -> bool {
         self.is_built_in(handler) && self.launcher.user_namespaces()
+    }
+
+    /// Asks the other runtimes what they can do, so that nobody waits for it later.
+    pub async fn ask_runtimes(&self) {
+        self.features.ask(&self.settings.handlers).await;
+    }
+
+    /// Says whether a runtime handler makes mounts read-only with all that is mounted below them. The
+    /// first call asks the other runtimes, and waits for them a few seconds at most.
+    pub async fn recursive_readonly(&self, handler: &str) -> bool {
+        let all = &self.settings.handlers;
+        self.is_built_in(handler) || self.features.recursive_readonly(all, handler).await
     }
 
     /// Says whether a runtime handler is there, and the runtime built in makes its containers.

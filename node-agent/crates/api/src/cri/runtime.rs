@@ -34,17 +34,19 @@ fn later(method: &str) -> Status {
 
 impl Cri {
     /// Returns the runtime handlers with what each of them can do.
-    fn handlers(&self) -> Vec<cri::RuntimeHandler> {
+    async fn handlers(&self) -> Vec<cri::RuntimeHandler> {
         let services = self.node.services();
-        let shown = |name: &str| cri::RuntimeHandler {
-            name: name.to_owned(),
-            features: Some(cri::RuntimeHandlerFeatures {
-                // What another program makes of such mounts is not known.
-                recursive_read_only_mounts: services.is_built_in(name),
-                user_namespaces: services.user_namespaces(name),
-            }),
-        };
-        services.settings.handlers.names().map(shown).collect()
+        let mut handlers = Vec::new();
+        for name in services.settings.handlers.names() {
+            handlers.push(cri::RuntimeHandler {
+                name: name.to_owned(),
+                features: Some(cri::RuntimeHandlerFeatures {
+                    recursive_read_only_mounts: services.recursive_readonly(name).await,
+                    user_namespaces: services.user_namespaces(name),
+                }),
+            });
+        }
+        handlers
     }
 
     /// Tells what becomes of a container that names no SELinux type.
@@ -337,7 +339,7 @@ impl RuntimeService for Cri {
                 conditions: self.conditions().await,
             }),
             info,
-            runtime_handlers: self.handlers(),
+            runtime_handlers: self.handlers().await,
             features: Some(cri::RuntimeFeatures {
                 supplemental_groups_policy: true,
                 mount_options: true,

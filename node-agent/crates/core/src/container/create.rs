@@ -118,6 +118,26 @@ fn check_users(sandbox: &SandboxRecord, spec: &ContainerSpec) -> Result<(), Spec
     }
 }
 
+/// Refuses mounts that the sandbox's runtime would make only in part read-only.
+async fn check_read_only(
+    services: &Services,
+    sandbox: &SandboxRecord,
+    spec: &ContainerSpec,
+) -> Result<(), SpecError> {
+    let mut mounts = spec.mounts.iter();
+    let Some(mount) = mounts.find(|mount| mount.recursive_readonly) else {
+        return Ok(());
+    };
+    let handler = &sandbox.spec.runtime_handler;
+    if services.recursive_readonly(handler).await {
+        return Ok(());
+    }
+    Err(SpecError::RecursiveReadonly {
+        destination: mount.destination.clone(),
+        handler: handler.clone(),
+    })
+}
+
 /// Creates a container; undoes what was made where a step fails.
 ///
 /// Without `live` (a person's container that is not started yet) only its facts and its writable
@@ -215,6 +235,9 @@ async fn resolve(
         source: Box::new(source),
     };
     check(services, sandbox, &spec).map_err(&refused)?;
+    check_read_only(services, sandbox, &spec)
+        .await
+        .map_err(&refused)?;
     let held = services
         .images
         .hold(&spec.image)

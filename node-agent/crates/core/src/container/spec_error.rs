@@ -61,6 +61,16 @@ pub enum SpecError {
         /// Where it would be mounted.
         destination: String,
     },
+    /// The runtime does not say that it can.
+    #[error(
+        "mount at {destination} is recursively read-only, which runtime handler {handler:?} does not say it can do"
+    )]
+    RecursiveReadonly {
+        /// Where it would be mounted.
+        destination: String,
+        /// The handler.
+        handler: String,
+    },
     /// The file system cannot show other owners.
     #[error("owners of mount source {} cannot be shifted for the sandbox's user namespace", path.display())]
     Shift {
