@@ -143,11 +143,11 @@ async fn what_a_runtime_makes_too_late_is_removed() -> Result<()> {
     runtime.let_go("hold", "create")?;
     // The runtime is asked to forget it again.
     runtime.has_begun("delete", 1)?;
+    // Made and not started, it is a process of the runtime's own in the container's cgroup.
     wait::until("the second is gone", || {
-        let all = harness::process::all()?;
-        let left = all
-            .iter()
-            .any(|one| one.command == "sleep 27185" || one.command.contains("second"));
+        let inside = harness::cgroup::processes(&node.agent.slot().names().cgroup);
+        let mut inside = inside.into_iter().filter_map(harness::process::read);
+        let left = inside.any(|one| one.name.starts_with("runc") || one.command.ends_with("27185"));
         Ok((!left).then_some(()))
     })?;
     assert_eq!(node.exec(&first, "echo inside").await?, "inside\n");
