@@ -46,6 +46,17 @@ impl Made {
     }
 }
 
+/// A container's cgroup that lacks its device rules; what was made is removed when it is dropped.
+#[derive(Debug)]
+#[must_use = "it is removed when this is dropped"]
+pub struct Begun {
+    tree: CgroupTree,
+    path: CgroupPath,
+    limits: Limits,
+    /// In how many of the hierarchies it was made.
+    made: usize,
+}
+
 impl CgroupTree {
     /// Makes a container's cgroup with its limits and device rules, or nothing.
     ///
@@ -56,69 +67,83 @@ impl CgroupTree {
         limits: &Limits,
         devices: &DeviceRules,
     ) -> Result<Made, CreateError> {
+        self.begin(path, limits)?.finish(devices)
+    }
+
+    /// Makes what of a container's cgroup can be made before its device rules are known: on a tree
+    /// of systemd's nothing, elsewhere the directories with the limits.
+    ///
+    /// An empty cgroup that a crash left under this name is replaced.
+    pub fn begin(&self, path: &CgroupPath, limits: &Limits) -> Result<Begun, CreateError> {
         let tree = self.inner();
         limits::check(limits, tree.machine(), 0).map_err(|source| CreateError::Limit {
             path: path.clone(),
             source,
         })?;
-        let hold = self.start_scope(path, limits, devices)?;
-        let mut made = 0;
-        // The stand-in counts as a process until the container's is there.
-        let at_first = Limits {
-            pids: limits.pids.filter(|_| hold.is_none()),
-            ..limits.clone()
+        let mut begun = Begun {
+            tree: self.clone(),
+            path: path.clone(),
+            limits: limits.clone(),
+            made: 0,
         };
-        let result = self.make(path, &at_first, devices, &mut made);
-        let cgroup = Cgroup::new(Arc::clone(tree), path.clone());
-        match result {
-            Ok(()) => Ok(Made {
-                later: limits.pids.filter(|_| hold.is_some()),
-                cgroup,
-                hold,
-            }),
-            Err(error) => {
-                // Its scope goes with its last process.
-                drop(hold);
-                for hierarchy in &tree.hierarchies()[..made] {
-                    match remove::directory(hierarchy, path) {
-                        Ok(()) | Err(Errno::NOENT) => {}
-                        Err(errno) => {
-                            tracing::warn!(path = path.as_str(), error = %errno, "half-made cgroup could not be removed");
-                        }
-                    }
-                }
-                Err(error)
-            }
+        if tree.systemd().is_none() {
+            begun.make(limits)?;
         }
+        Ok(begun)
+    }
+}
+
+impl Begun {
+    /// Completes it with its device rules, or removes it.
+    pub fn finish(mut self, devices: &DeviceRules) -> Result<Made, CreateError> {
+        let hold = self.start_scope(devices)?;
+        // Where that fails, the scope goes with its last process, before the directories do.
+        let hold = self.fill(hold, devices)?;
+        self.made = 0;
+        Ok(Made {
+            later: self.limits.pids.filter(|_| hold.is_some()),
+            cgroup: Cgroup::new(Arc::clone(self.tree.inner()), self.path.clone()),
+            hold,
+        })
     }
 
     /// Has systemd make the cgroup, where it is who does.
-    fn start_scope(
-        &self,
-        path: &CgroupPath,
-        limits: &Limits,
-        devices: &DeviceRules,
-    ) -> Result<Option<Hold>, CreateError> {
-        let tree = self.inner();
+    fn start_scope(&self, devices: &DeviceRules) -> Result<Option<Hold>, CreateError> {
+        let tree = self.tree.inner();
         let Some(systemd) = tree.systemd() else {
             return Ok(None);
         };
-        let started = systemd.start_scope(tree, path, limits, devices);
+        let started = systemd.start_scope(tree, &self.path, &self.limits, devices);
         started.map(Some).map_err(|source| CreateError::Systemd {
-            path: path.clone(),
+            path: self.path.clone(),
             source,
         })
     }
 
-    /// Makes the directories, counting them in `made`, then fills them.
-    fn make(
-        &self,
-        path: &CgroupPath,
-        limits: &Limits,
+    fn fill(
+        &mut self,
+        hold: Option<Hold>,
         devices: &DeviceRules,
-        made: &mut usize,
-    ) -> Result<(), CreateError> {
-        let tree = self.inner();
+    ) -> Result<Option<Hold>, CreateError> {
+        if hold.is_some() {
+            // The stand-in counts as a process until the container's is there.
+            let at_first = Limits {
+                pids: None,
+                ..self.limits.clone()
+            };
+            self.make(&at_first)?;
+        }
+        self.set_devices(devices)
+            .map_err(|source| CreateError::Devices {
+                path: self.path.clone(),
+                source,
+            })?;
+        Ok(hold)
+    }
+
+    /// Makes the directories, counting them, then writes the limits.
+    fn make(&mut self, limits: &Limits) -> Result<(), CreateError> {
+        let (tree, path) = (self.tree.inner(), &self.path);
         for hierarchy in tree.hierarchies() {
             make_levels_above(tree, hierarchy, path)?;
             let there = level::make(hierarchy, path)? == level::Made::Before;
@@ -126,32 +151,40 @@ impl CgroupTree {
             if there && tree.systemd().is_none() {
                 replace(hierarchy, path)?;
             }
-            *made += 1;
+            self.made += 1;
             if limits.cpuset_cpus.is_none() || limits.cpuset_mems.is_none() {
                 level::prepare(tree, hierarchy, path)?;
             }
         }
-        limits::apply(tree, path, limits, &Limits::default()).map_err(|source| {
-            CreateError::Apply {
-                path: path.clone(),
-                source: Box::new(source),
-            }
-        })?;
-        self.set_devices(path, devices)
-            .map_err(|source| CreateError::Devices {
-                path: path.clone(),
-                source,
-            })
+        limits::apply(tree, path, limits, &Limits::default()).map_err(|source| CreateError::Apply {
+            path: path.clone(),
+            source: Box::new(source),
+        })
     }
 
-    fn set_devices(&self, path: &CgroupPath, devices: &DeviceRules) -> Result<(), Errno> {
-        let Some(hierarchy) = self.inner().find("devices") else {
+    fn set_devices(&self, devices: &DeviceRules) -> Result<(), Errno> {
+        let tree = self.tree.inner();
+        let Some(hierarchy) = tree.find("devices") else {
             return Err(Errno::NODEV);
         };
-        let directory = hierarchy.directory(path)?;
-        match self.inner().version() {
+        let directory = hierarchy.directory(&self.path)?;
+        match tree.version() {
             Version::V1 => devices.apply_v1(directory.as_fd()),
             Version::V2 => devices.apply_v2(directory.as_fd()),
+        }
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        let hierarchies = self.tree.inner().hierarchies();
+        for hierarchy in hierarchies.iter().take(self.made) {
+            match remove::directory(hierarchy, &self.path) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => {
+                    tracing::warn!(path = self.path.as_str(), error = %errno, "half-made cgroup could not be removed");
+                }
+            }
         }
     }
 }

@@ -38,7 +38,7 @@ mod tree;
 
 pub use cgroup::Cgroup;
 pub use claim::{Claim, ClaimError};
-pub use create::Made;
+pub use create::{Begun, Made};
 pub use devices::{Access, DeviceKind, DeviceRule, DeviceRuleError, DeviceRules};
 pub use error::{CgroupError, CreateError, OpenError, RemoveError, UpdateError};
 pub use hierarchy::{Hierarchy, Version};

@@ -12,7 +12,7 @@ use agent_types::{ContainerId, Owner, SnapshotKey};
 
 use super::error::{CreateError, SpecError, StepError};
 use super::restart::Wish;
-use super::set_up::{Planned, build};
+use super::set_up::{build, prepare};
 use super::spec::{
     ContainerRecord, ContainerSpec, ContainerStateRecord, ContainerUser, HostNamespace,
     SeccompSpec, UserNamespaceWish,
@@ -165,8 +165,7 @@ pub(crate) async fn create(
     }
 }
 
-/// Writes the record, then makes what it says. What can be found out without making anything is
-/// found out while the record is written.
+/// Writes the record, then makes what it says.
 async fn record_and_make(
     services: &Arc<Services>,
     sandbox: &Arc<SandboxRecord>,
@@ -183,14 +182,9 @@ async fn record_and_make(
         save_created(services, record).await?;
         return Ok(made);
     };
+    let written = async { Ok(written.await?) };
+    let (request, _admitted) = prepare(services, sandbox, live, record, written).await?;
     let phases = &services.phases;
-    let planned = Planned::find(services, sandbox, live, record);
-    let planned = phases.time(Phase::ContainerPlan, planned);
-    let (written, planned) = tokio::join!(written, planned);
-    written?;
-    let _admitted = services.starts.acquire().await;
-    let request = planned?.make(services, sandbox, record);
-    let request = phases.time(Phase::ContainerMake, request).await?;
     let set_up = request.set_up(phases, live, record);
     let set_up = phases.time(Phase::ContainerCreate, set_up);
     // Whoever finds the state and no process at the shim knows that nobody was told.

@@ -10,7 +10,9 @@ use agent_shim_client::{
     CgroupDirectories, ContainerPid, ContainerStdio, CreateContainer, ImageMount, Log,
     OtherRuntime, Root, Rotation, Stdin, TerminalSize, User, VolumeMount,
 };
+use agent_snapshot::WritableLayer;
 use agent_types::{Owner, SnapshotKey};
+use tokio::sync::{AcquireError, SemaphorePermit, oneshot};
 
 use super::create::{Made, log_directory};
 use super::error::{SpecError, StepError};
@@ -23,7 +25,7 @@ use crate::exec::Template;
 use crate::metrics::{Phase, Phases};
 use crate::sandbox::Live;
 use crate::sandbox::spec::SandboxRecord;
-use crate::services::{Services, blocking};
+use crate::services::{Interrupted, Services, blocking};
 
 /// Makes cgroup, writable layer, log and specification, and has the shim set the process up.
 pub(crate) async fn set_up(
@@ -33,14 +35,37 @@ pub(crate) async fn set_up(
     record: &Arc<ContainerRecord>,
 ) -> Result<Made, StepError> {
     image_mounts::unpack_again(services, record).await?;
+    let written = async { Ok(()) };
+    let (request, _admitted) = prepare(services, sandbox, live, record, written).await?;
     let phases = &services.phases;
-    let planned = Planned::find(services, sandbox, live, record);
-    let planned = phases.time(Phase::ContainerPlan, planned).await?;
-    let _admitted = services.starts.acquire().await;
-    let request = planned.make(services, sandbox, record);
-    let request = phases.time(Phase::ContainerMake, request).await?;
     let set_up = request.set_up(phases, live, record);
     phases.time(Phase::ContainerCreate, set_up).await
+}
+
+/// Makes what a container's process needs, once its record is `written`; what can be found out
+/// without making anything is found out meanwhile, also about a container that is then refused.
+pub(super) async fn prepare<'a>(
+    services: &'a Arc<Services>,
+    sandbox: &Arc<SandboxRecord>,
+    live: &Live,
+    record: &Arc<ContainerRecord>,
+    written: impl Future<Output = Result<(), StepError>>,
+) -> Result<(Request, Result<SemaphorePermit<'a>, AcquireError>), StepError> {
+    let phases = &services.phases;
+    let (tell, rules) = oneshot::channel();
+    let planned = Planned::find(services, sandbox, live, record, tell);
+    let planned = phases.time(Phase::ContainerPlan, planned);
+    let ground = async {
+        written.await?;
+        let admitted = services.starts.acquire().await;
+        let ground = Ground::make(services, record, rules);
+        let ground = phases.time(Phase::ContainerMake, ground).await?;
+        Ok::<_, StepError>((ground, admitted))
+    };
+    let (planned, ground) = tokio::join!(planned, ground);
+    // What is wrong with the plan is why nothing stands on the ground.
+    let (planned, (ground, admitted)) = (planned?, ground?);
+    Ok((planned.on(ground, services, sandbox, record), admitted))
 }
 
 /// All that can be known of a container before anything of it is made.
@@ -52,8 +77,15 @@ pub(super) struct Planned {
     images: Vec<ImageMount>,
     log: Option<Log>,
     seccomp: Vec<u8>,
-    rules: DeviceRules,
     runtime: Option<OtherRuntime>,
+}
+
+/// What a container's process is set up on.
+struct Ground {
+    layer: WritableLayer,
+    /// The cgroup, where it is held until the process is in it.
+    held: Elsewhere<agent_cgroup::Made>,
+    directories: Vec<OwnedFd>,
 }
 
 /// What the shim is asked for, everything it needs having been made.
@@ -70,11 +102,12 @@ impl Planned {
         sandbox: &Arc<SandboxRecord>,
         live: &Live,
         record: &Arc<ContainerRecord>,
+        tell: oneshot::Sender<DeviceRules>,
     ) -> Result<Self, StepError> {
         let (services, sandbox) = (Arc::clone(services), Arc::clone(sandbox));
         let record = Arc::clone(record);
         let users = live.user_namespace.clone();
-        blocking(move || Self::find_blocking(&services, &sandbox, users.as_deref(), &record))
+        blocking(move || Self::find_blocking(&services, &sandbox, users.as_deref(), &record, tell))
             .await?
     }
 
@@ -83,6 +116,7 @@ impl Planned {
         sandbox: &SandboxRecord,
         users: Option<&OwnedFd>,
         record: &ContainerRecord,
+        tell: oneshot::Sender<DeviceRules>,
     ) -> Result<Self, StepError> {
         let spec = &record.spec;
         apparmor::check(services, spec)?;
@@ -111,9 +145,10 @@ impl Planned {
         if runtime.is_some() {
             other::complete(services, sandbox, spec, &mut built)?;
         }
+        // Nobody hears it where the making has failed.
+        let _ = tell.send(device_rules(&built)?);
         Ok(Self {
             spec: serde_json::to_vec(&built.spec)?,
-            rules: device_rules(&built)?,
             seccomp: seccomp.map(|bpf| bpf.to_vec()).unwrap_or_default(),
             mounts,
             images,
@@ -123,36 +158,15 @@ impl Planned {
         })
     }
 
-    /// Makes cgroup and writable layer, side by side.
-    pub(super) async fn make(
+    /// Returns the request for a container that is to stand on `ground`.
+    fn on(
         self,
-        services: &Arc<Services>,
+        ground: Ground,
+        services: &Services,
         sandbox: &SandboxRecord,
-        record: &Arc<ContainerRecord>,
-    ) -> Result<Request, StepError> {
-        let layer = {
-            let (services, record) = (Arc::clone(services), Arc::clone(record));
-            blocking(move || {
-                let key = SnapshotKey::from(&record.id);
-                services.snapshots.prepare(&key, record.chain.as_ref())
-            })
-        };
-        let cgroup = {
-            let (services, record) = (Arc::clone(services), Arc::clone(record));
-            let rules = self.rules;
-            blocking(move || -> Result<_, StepError> {
-                let limits = &record.spec.limits;
-                let cgroup = services.cgroups.create(&record.cgroup, limits, &rules)?;
-                let directories = cgroup.attach_directories()?;
-                let held = cgroup.is_held().then_some(cgroup);
-                Ok((Elsewhere::new(held), directories))
-            })
-        };
-        let phases = &services.phases;
-        let layer = phases.time(Phase::ContainerLayer, layer);
-        let cgroup = phases.time(Phase::ContainerCgroup, cgroup);
-        let (layer, cgroup) = tokio::join!(layer, cgroup);
-        let (layer, (held, directories)) = (layer??, cgroup??);
+        record: &ContainerRecord,
+    ) -> Request {
+        let layer = ground.layer;
         let spec = &record.spec;
         let create = CreateContainer {
             id: record.id.clone(),
@@ -175,14 +189,56 @@ impl Planned {
             pid: pid_namespace(sandbox, record),
             cgroup: CgroupDirectories {
                 version: services.cgroups.version().number(),
-                directories,
+                directories: ground.directories,
             },
             runtime: self.runtime,
         };
-        Ok(Request {
+        Request {
             create,
-            held,
+            held: ground.held,
             template: Template::new(&self.built, record),
+        }
+    }
+}
+
+impl Ground {
+    /// Makes cgroup and writable layer, side by side; the cgroup is complete when its device
+    /// `rules` have come.
+    async fn make(
+        services: &Arc<Services>,
+        record: &Arc<ContainerRecord>,
+        rules: oneshot::Receiver<DeviceRules>,
+    ) -> Result<Self, StepError> {
+        let layer = {
+            let (services, record) = (Arc::clone(services), Arc::clone(record));
+            blocking(move || {
+                let key = SnapshotKey::from(&record.id);
+                services.snapshots.prepare(&key, record.chain.as_ref())
+            })
+        };
+        let cgroup = {
+            let (services, record) = (Arc::clone(services), Arc::clone(record));
+            blocking(move || -> Result<_, StepError> {
+                let begun = services
+                    .cgroups
+                    .begin(&record.cgroup, &record.spec.limits)?;
+                // Without a plan it goes again.
+                let rules = rules.blocking_recv().map_err(|_| Interrupted)?;
+                let cgroup = begun.finish(&rules)?;
+                let directories = cgroup.attach_directories()?;
+                let held = cgroup.is_held().then_some(cgroup);
+                Ok((Elsewhere::new(held), directories))
+            })
+        };
+        let phases = &services.phases;
+        let layer = phases.time(Phase::ContainerLayer, layer);
+        let cgroup = phases.time(Phase::ContainerCgroup, cgroup);
+        let (layer, cgroup) = tokio::join!(layer, cgroup);
+        let (layer, (held, directories)) = (layer??, cgroup??);
+        Ok(Self {
+            layer,
+            held,
+            directories,
         })
     }
 }
