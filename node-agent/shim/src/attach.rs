@@ -114,6 +114,7 @@ impl Clients {
                     if poll.modify(&output.fd, token, Interest::Writable).is_ok() =>
                 {
                     output.pending = bytes.get(taken..).unwrap_or_default().to_vec();
+                    output.patience.took(taken);
                     output.patience.begin(Instant::now());
                     lag = Lag::Some;
                 }
@@ -133,9 +134,11 @@ impl Clients {
             match pipes::write(&output.fd, &output.pending) {
                 WriteOutcome::Taken(taken) if taken < output.pending.len() => {
                     output.pending.drain(..taken);
+                    output.patience.took(taken);
                 }
-                WriteOutcome::Taken(_) => {
+                WriteOutcome::Taken(taken) => {
                     output.pending = Vec::new();
+                    output.patience.took(taken);
                     output.patience.end(Instant::now());
                     let token = output_token(serial, stream);
                     if poll.modify(&output.fd, token, Interest::HangUp).is_err() {

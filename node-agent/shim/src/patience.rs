@@ -11,10 +11,14 @@ const IN_ALL: Duration = Duration::from_secs(3);
 /// Of the time that a client keeps up, one part in so many is given back to it.
 const EARNED: u32 = 10;
 
+/// What a byte that a client takes gives back to it: one that takes ten megabytes a second may hold
+/// a container that writes faster than that back for ever.
+const EARNED_BY_BYTE: Duration = Duration::from_nanos(100);
+
 /// What is left for one client's output.
 ///
 /// A container whose output has a slow client, however it spreads its slowness, is held back for
-/// three seconds, and from then on for a tenth of its time at most.
+/// three seconds, and from then on for a tenth of its time at most, or to ten megabytes a second.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
     /// As of `since`.
@@ -42,6 +46,13 @@ impl Patience {
             self.since = now;
             self.behind = true;
         }
+    }
+
+    /// The client has taken so many bytes.
+    pub(crate) fn took(&mut self, bytes: usize) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let earned = EARNED_BY_BYTE.saturating_mul(bytes);
+        self.left = self.left.saturating_add(earned).min(IN_ALL);
     }
 
     /// The client has caught up.
@@ -95,6 +106,32 @@ mod tests {
             patience.end(now);
         };
         assert_eq!(cut_off, start + IN_ALL);
+    }
+
+    /// Returns how long a client that takes `rate` bytes a millisecond, and lags all the time, goes on.
+    fn lasts(rate: usize) -> Option<Duration> {
+        let start = Instant::now();
+        let mut now = start;
+        let mut patience = Patience::new(now);
+        for _ in 0..100_000 {
+            patience.begin(now);
+            now += ms(5);
+            if patience.due().unwrap() <= now {
+                return Some(now - start);
+            }
+            patience.took(rate * 5);
+            patience.end(now);
+        }
+        None
+    }
+
+    #[test]
+    fn who_takes_much_may_be_slower_than_the_container() {
+        assert_eq!(lasts(500_000), None);
+        assert_eq!(lasts(10_000), None);
+        let slow = lasts(5_000).unwrap();
+        assert!(slow > IN_ALL && slow < IN_ALL * 3, "{slow:?}");
+        assert!(lasts(64).unwrap() < IN_ALL + ms(100));
     }
 
     #[test]
