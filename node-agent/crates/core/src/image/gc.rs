@@ -62,8 +62,13 @@ impl Images {
     /// Deletes blobs that are of no use to the next pull, and layers without an image. A failure
     /// is told in the log: the next collection tries again.
     pub(super) async fn discard(&self, blobs: Vec<Digest>) {
-        if let Err(error) = self.collect_unused(&blobs.into_iter().collect()).await {
+        let condemned: HashSet<Digest> = blobs.into_iter().collect();
+        if let Err(error) = self.collect_unused(&condemned).await {
             tracing::warn!(error = %agent_telemetry::chain(&error), "unused layers and blobs not collected");
+        }
+        // Of some there is no blob, but the beginning of one: its fetch was given up with another's.
+        for digest in &condemned {
+            self.remove_blob(digest).await;
         }
     }
 
