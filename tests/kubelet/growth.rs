@@ -16,6 +16,10 @@ const PAUSE: Duration = Duration::from_millis(50);
 const MORE_KIB: u64 = 6 << 10;
 const MORE_DESCRIPTORS: usize = 8;
 
+/// Most descriptors that a shim may hold more: it has one of each container that has ended, and of
+/// those a kubelet keeps two at one look and none at the other.
+const MORE_OF_ENDED: usize = 3;
+
 /// Most files of cgroups that the agent may hold more: it keeps those of whatever runs open to read
 /// its use, 15 each, and a few pods more may be up at one look than at the other.
 const MORE_CGROUP_FILES: usize = 8 * 15;
@@ -98,7 +102,11 @@ impl Sample {
                 continue;
             };
             let agent = *pid == self.agent;
-            let more = if agent { MORE_DESCRIPTORS } else { 0 };
+            let more = if agent {
+                MORE_DESCRIPTORS
+            } else {
+                MORE_OF_ENDED
+            };
             // A sidecar that ends now and then may have run at one look and not at the other.
             let comparable = agent || now.children == then.children;
             ensure!(

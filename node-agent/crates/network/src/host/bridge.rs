@@ -1,6 +1,7 @@
 //! The bridge and what must be known of the host's other links.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use ipnet::IpNet;
@@ -60,15 +61,38 @@ impl From<LinkMessage> for Link {
     }
 }
 
+/// How often a listing is begun again while another one has the socket.
+const ATTEMPTS: usize = 50;
+
+/// How long each of them may take, about.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Lists something. A socket has one listing at a time, and the kernel answers EBUSY to whoever
+/// comes second (`__netlink_dump_start`): that one begins again.
+async fn listed<T, F>(list: impl Fn() -> F) -> Result<Vec<T>, rtnetlink::Error>
+where
+    F: Future<Output = Result<Vec<T>, rtnetlink::Error>>,
+{
+    for _ in 1..ATTEMPTS {
+        match list().await {
+            Err(rtnetlink::Error::NetlinkError(message))
+                if message.raw_code() == -rustix::io::Errno::BUSY.raw_os_error() =>
+            {
+                tokio::time::sleep(PAUSE).await;
+            }
+            other => return other,
+        }
+    }
+    list().await
+}
+
 /// Returns every link of the host.
 pub(crate) async fn links(handle: &Handle) -> Result<Vec<Link>, rtnetlink::Error> {
-    handle
-        .link()
-        .get()
-        .execute()
-        .map_ok(Link::from)
-        .try_collect()
-        .await
+    let list = || {
+        let links = handle.link().get().execute();
+        links.map_ok(Link::from).try_collect()
+    };
+    listed(list).await
 }
 
 /// Returns the link with a name.
@@ -96,7 +120,8 @@ pub(crate) async fn surroundings(
         link.map_or_else(|| format!("{index}"), |link| link.name.clone())
     };
     let mut found = Surroundings::default();
-    let addresses: Vec<AddressMessage> = handle.address().get().execute().try_collect().await?;
+    let addresses = listed(|| handle.address().get().execute().try_collect());
+    let addresses: Vec<AddressMessage> = addresses.await?;
     for message in addresses.iter().filter(|m| Some(m.header.index) != ours) {
         if let Some(address) = address_of(message) {
             found.occupants.push(Occupant::Address {
@@ -108,7 +133,11 @@ pub(crate) async fn surroundings(
     let of4 = RouteMessageBuilder::<std::net::Ipv4Addr>::new().build();
     let of6 = RouteMessageBuilder::<std::net::Ipv6Addr>::new().build();
     for request in [of4, of6] {
-        let routes: Vec<RouteMessage> = handle.route().get(request).execute().try_collect().await?;
+        let list = || {
+            let routes = handle.route().get(request.clone());
+            routes.execute().try_collect()
+        };
+        let routes: Vec<RouteMessage> = listed(list).await?;
         for route in routes
             .iter()
             .filter(|r| r.header.kind == RouteType::Unicast)
@@ -221,8 +250,11 @@ pub(crate) async fn drop_others(
     index: u32,
     addresses: &[IpNet],
 ) -> Result<(), rtnetlink::Error> {
-    let all = handle.address().get().set_link_index_filter(index);
-    let all: Vec<AddressMessage> = all.execute().try_collect().await?;
+    let list = || {
+        let all = handle.address().get().set_link_index_filter(index);
+        all.execute().try_collect()
+    };
+    let all: Vec<AddressMessage> = listed(list).await?;
     for message in all {
         let Some(address) = address_of(&message) else {
             continue;
