@@ -14,7 +14,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Most that the agent may hold more after some time, in KiB and descriptors: what allocators and
 /// channels keep for the next time.
 const MORE_KIB: u64 = 6 << 10;
-const MORE_DESCRIPTORS: usize = 8;
+const MORE_DESCRIPTORS: usize = 16;
 
 /// Most descriptors that a shim may hold more: it has one of each container that has ended, and of
 /// those a kubelet keeps two at one look and none at the other.
