@@ -12,5 +12,6 @@
 mod harness;
 mod hostile;
 mod lifecycle;
+mod ranges;
 mod recover;
 mod traffic;
