@@ -7,21 +7,21 @@ use std::time::Duration;
 use agent_cgroup::Limits;
 use agent_core::container::restart::RestartPolicy;
 use agent_core::container::spec::{
-    ApparmorSpec, ContainerMetadata, ContainerSpec, DeviceSpec, LogSpec, MountSource, MountSpec,
-    Relabel, SeccompSpec, Switches, UserNamespaceWish,
+    ContainerMetadata, ContainerSpec, DeviceSpec, LogSpec, MountSource, MountSpec, Relabel,
+    Switches, UserNamespaceWish,
 };
 use agent_core::node::LocalSpec;
 use agent_core::sandbox::spec::{
-    DnsSpec, NamespaceScope, SandboxMetadata, SandboxNetwork, SandboxSpec, SelinuxSpec,
+    DnsSpec, NamespaceScope, SandboxMetadata, SandboxNetwork, SandboxSpec,
 };
 use agent_core::services::Settings;
 use agent_network::{PortMapping, Protocol};
 use agent_oci::{CapabilityPlan, Propagation, Rlimit};
-use agent_selinux::LabelWish;
 use agent_types::{ContainerId, Owner};
 use proto::agent;
 use tonic::Status;
 
+use super::security_options::SecurityOptions;
 use super::{given, ordered};
 use crate::status::{self, invalid};
 
@@ -40,8 +40,9 @@ pub(crate) fn spec(
     network_of: impl FnOnce(&str) -> Option<ContainerId>,
 ) -> Result<LocalSpec, Status> {
     let network = network(&spec, network_of)?;
-    let sandbox = sandbox(&spec, name.clone(), network, settings)?;
-    let container = container(spec, name, settings)?;
+    let security = SecurityOptions::parse(&spec.security_opt)?;
+    let sandbox = sandbox(&spec, &security, name.clone(), network, settings)?;
+    let container = container(spec, name, security, settings)?;
     Ok(LocalSpec { sandbox, container })
 }
 
@@ -66,6 +67,7 @@ fn network(
 
 fn sandbox(
     spec: &agent::ContainerSpec,
+    security: &SecurityOptions,
     name: String,
     network: SandboxNetwork,
     settings: &Settings,
@@ -79,7 +81,6 @@ fn sandbox(
         (_, "") => NamespaceScope::Sandbox,
         (_, other) => return Err(invalid(format!("uts mode {other:?} is not known"))),
     };
-    let selinux = Security::parse(&spec.security_opt)?.selinux;
     Ok(SandboxSpec {
         owner: Owner::Local,
         metadata: SandboxMetadata {
@@ -113,7 +114,7 @@ fn sandbox(
         ipc: scope(&spec.ipc_mode, "ipc", NamespaceScope::Sandbox)?,
         uts,
         user_namespace: None,
-        selinux,
+        selinux: security.selinux.clone(),
         sysctls: ordered(spec.sysctls.clone()),
         shm_size: match spec.shm_size {
             0 => settings.shm_bytes,
@@ -167,9 +168,9 @@ fn port(mapping: &agent::PortMapping) -> Result<PortMapping, Status> {
 fn container(
     spec: agent::ContainerSpec,
     name: String,
+    security: SecurityOptions,
     settings: &Settings,
 ) -> Result<ContainerSpec, Status> {
-    let security = Security::parse(&spec.security_opt)?;
     let switches = switches(&spec, &security);
     let restart = restart(&spec)?;
     let env = spec.env.iter().map(|text| variable(text)).collect();
@@ -210,10 +211,7 @@ fn container(
         },
         seccomp: security.seccomp,
         apparmor: security.apparmor,
-        selinux: match security.selinux {
-            SelinuxSpec::Unconfined => LabelWish::default(),
-            SelinuxSpec::Wanted(wish) => wish,
-        },
+        selinux: security.selinux.wish(),
         masked_paths: None,
         readonly_paths: None,
         rlimits: spec.ulimits.into_iter().map(rlimit).collect(),
@@ -250,7 +248,7 @@ fn restart(spec: &agent::ContainerSpec) -> Result<RestartPolicy, Status> {
     Ok(policy)
 }
 
-fn switches(spec: &agent::ContainerSpec, security: &Security) -> Switches {
+fn switches(spec: &agent::ContainerSpec, security: &SecurityOptions) -> Switches {
     Switches {
         terminal: spec.terminal,
         stdin: spec.stdin,
@@ -294,74 +292,6 @@ fn groups(all: Vec<String>) -> Result<(Vec<u32>, Vec<String>), Status> {
         }
     }
     Ok((numbers, names))
-}
-
-/// What `--security-opt` says.
-struct Security {
-    no_new_privileges: bool,
-    seccomp: SeccompSpec,
-    apparmor: ApparmorSpec,
-    selinux: SelinuxSpec,
-}
-
-impl Security {
-    fn parse(options: &[String]) -> Result<Self, Status> {
-        let mut security = Self {
-            no_new_privileges: false,
-            seccomp: SeccompSpec::Default,
-            apparmor: ApparmorSpec::Unsaid,
-            selinux: SelinuxSpec::default(),
-        };
-        for option in options {
-            match option.split_once(['=', ':']) {
-                None if option == "no-new-privileges" => security.no_new_privileges = true,
-                Some(("no-new-privileges", value)) => {
-                    security.no_new_privileges = value
-                        .parse()
-                        .map_err(|_| invalid(format!("{value:?} is neither true nor false")))?;
-                }
-                Some(("seccomp", "unconfined")) => security.seccomp = SeccompSpec::Unconfined,
-                Some(("seccomp", "builtin")) => security.seccomp = SeccompSpec::Default,
-                Some(("seccomp", json)) => {
-                    security.seccomp = SeccompSpec::Profile(json.to_owned());
-                }
-                Some(("apparmor", "unconfined")) => security.apparmor = ApparmorSpec::Unconfined,
-                Some(("apparmor", name)) if !name.is_empty() => {
-                    security.apparmor = ApparmorSpec::Profile(name.to_owned());
-                }
-                Some(("label", "disable")) => security.selinux = SelinuxSpec::Unconfined,
-                Some(("label", part)) if security.label(part) => {}
-                _ => {
-                    return Err(invalid(format!(
-                        "security option {option:?} is not supported by this node"
-                    )));
-                }
-            }
-        }
-        Ok(security)
-    }
-
-    /// Takes a part of an SELinux label, such as `type:spc_t`; says whether it is one.
-    fn label(&mut self, part: &str) -> bool {
-        let mut wish = match &self.selinux {
-            SelinuxSpec::Unconfined => LabelWish::default(),
-            SelinuxSpec::Wanted(wish) => wish.clone(),
-        };
-        let Some((name, value)) = part.split_once(':').filter(|(_, value)| !value.is_empty())
-        else {
-            return false;
-        };
-        let place = match name {
-            "user" => &mut wish.user,
-            "role" => &mut wish.role,
-            "type" => &mut wish.kind,
-            "level" => &mut wish.level,
-            _ => return false,
-        };
-        value.clone_into(place);
-        self.selinux = SelinuxSpec::Wanted(wish);
-        true
-    }
 }
 
 fn mount(mount: &agent::Mount) -> Result<MountSpec, Status> {
@@ -473,42 +403,6 @@ mod tests {
             (limits.cpu_quota, limits.cpu_period),
             (Some(20_000), Some(50_000))
         );
-    }
-
-    #[test]
-    fn security_options_are_known_or_refused() {
-        let parse = |text: &str| Security::parse(&[text.to_owned()]);
-        assert!(parse("no-new-privileges").unwrap().no_new_privileges);
-        assert!(!parse("no-new-privileges=false").unwrap().no_new_privileges);
-        assert_eq!(
-            parse("seccomp=unconfined").unwrap().seccomp,
-            SeccompSpec::Unconfined
-        );
-        assert_eq!(
-            parse("apparmor=unconfined").unwrap().apparmor,
-            ApparmorSpec::Unconfined
-        );
-        assert_eq!(
-            parse("apparmor=x").unwrap().apparmor,
-            ApparmorSpec::Profile("x".to_owned())
-        );
-        assert!(parse("apparmor=").is_err());
-        assert_eq!(
-            parse("label=disable").unwrap().selinux,
-            SelinuxSpec::Unconfined
-        );
-        for (text, wanted) in [
-            ("label=type:spc_t", "::spc_t"),
-            ("label:level:s0:c1,c2", ":::s0:c1,c2"),
-        ] {
-            let SelinuxSpec::Wanted(wish) = parse(text).unwrap().selinux else {
-                panic!("{text}");
-            };
-            assert_eq!(wish.to_string(), wanted);
-        }
-        for text in ["label=", "label=type", "label=type:", "label=file:x"] {
-            assert!(parse(text).is_err(), "{text}");
-        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod mount;
 pub(crate) mod resources;
 pub(crate) mod sandbox;
 mod security;
+mod security_options;
 pub(crate) mod shown;
 pub(crate) mod stats;
 mod users;

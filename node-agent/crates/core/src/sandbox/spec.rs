@@ -104,6 +104,17 @@ pub enum SelinuxSpec {
     Wanted(LabelWish),
 }
 
+impl SelinuxSpec {
+    /// Returns what is asked for; nothing where there is to be none.
+    #[must_use]
+    pub fn wish(self) -> LabelWish {
+        match self {
+            Self::Unconfined => LabelWish::default(),
+            Self::Wanted(wish) => wish,
+        }
+    }
+}
+
 impl Default for SelinuxSpec {
     fn default() -> Self {
         Self::Wanted(LabelWish::default())
