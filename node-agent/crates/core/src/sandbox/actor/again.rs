@@ -177,17 +177,12 @@ impl Actor {
         slot.again.forget_timer();
         slot.again.waits = true;
         let (generation, wait) = (slot.again.generation, slot.again.wait);
-        let (own, container) = (self.own.clone(), id.clone());
+        let message = Message::Again {
+            container: id.clone(),
+            generation,
+        };
         tracing::debug!(container_id = %id, count = slot.again.count, elapsed_ms = wait.as_millis(), "container waits for its restart");
-        tokio::spawn(async move {
-            tokio::time::sleep(wait).await;
-            let message = Message::Again {
-                container,
-                generation,
-            };
-            // The task is gone when the sandbox is.
-            drop(own.send(message).await);
-        });
+        self.send_later(wait, message);
     }
 
     /// The wait is over.

@@ -79,13 +79,18 @@ impl Actor {
     }
 
     fn start_timer(&self, id: &ContainerId, generation: u64, grace: Duration) {
-        let (own, container) = (self.own.clone(), id.clone());
+        let message = Message::Deadline {
+            container: id.clone(),
+            generation,
+        };
+        self.send_later(grace, message);
+    }
+
+    /// Sends this task a message after some time.
+    pub(super) fn send_later(&self, after: Duration, message: Message) {
+        let own = self.own.clone();
         tokio::spawn(async move {
-            tokio::time::sleep(grace).await;
-            let message = Message::Deadline {
-                container,
-                generation,
-            };
+            tokio::time::sleep(after).await;
             // The task is gone when the sandbox is.
             drop(own.send(message).await);
         });
