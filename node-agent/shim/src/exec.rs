@@ -4,7 +4,7 @@
 //! copies that it reads only once nobody else does, so that a session neither blocks nor is
 //! killed because its agent went away.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use agent_runtime as runtime;
@@ -104,7 +104,8 @@ pub(crate) fn start(
     // Counted from here: what the program does before its first instruction is its time too.
     let deadline = (request.timeout_ms > 0)
         .then(|| Instant::now() + Duration::from_millis(request.timeout_ms));
-    let executing = execute(request, container, user_namespace, home, stdio);
+    let target = (container, container.pidfd()?);
+    let executing = execute(request, target, user_namespace, home, stdio);
     let unstarted = Unstarted {
         id,
         container: container.serial,
@@ -197,14 +198,14 @@ impl Unstarted {
 /// Has the container's runtime execute the program.
 fn execute(
     request: &Exec,
-    container: &Container,
+    (container, first): (&Container, BorrowedFd<'_>),
     user_namespace: Option<runtime::UserNamespace<'_>>,
     home: &runtime::Home,
     stdio: runtime::Stdio,
 ) -> Result<Executing, runtime::ExecError> {
     container.cgroup.with_attach(|attach| {
         let wanted = runtime::ExecRequest {
-            container: container.pidfd.as_fd(),
+            container: first,
             pid: container.exec_pid,
             onlookers: container.onlookers,
             user_namespace,

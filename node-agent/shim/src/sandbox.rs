@@ -178,7 +178,7 @@ impl Sandbox {
                 let target = target.ok_or(RequestError::Malformed {
                     what: "a container's PID namespace can be joined only by the container's name",
                 })?;
-                PidMode::Target(target.pidfd.as_fd())
+                PidMode::Target(target.pidfd()?)
             }
             (NamespaceMode::Unspecified, _) => {
                 return Err(RequestError::Malformed {

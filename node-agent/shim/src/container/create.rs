@@ -117,7 +117,7 @@ impl Unmade {
             serial,
             id,
             pid: made.pid,
-            pidfd: made.pidfd,
+            pidfd: Some(made.pidfd),
             phase: Phase::Created(made.gate),
             pid_namespace,
             exec_pid,

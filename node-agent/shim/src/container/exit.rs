@@ -131,6 +131,7 @@ impl Container {
         let _ = around.directory.write_exit(&report);
         self.log.close();
         self.cgroup.release();
+        self.pidfd = None;
         self.phase = Phase::Exited(report.clone());
         report
     }

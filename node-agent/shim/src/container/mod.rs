@@ -16,7 +16,7 @@ pub(crate) mod create;
 pub(crate) mod exit;
 pub(crate) mod stdio;
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -27,7 +27,7 @@ use proto_shim::{ContainerExited, ContainerReport};
 use crate::cgroup::Cgroup;
 use crate::error::RequestError;
 use crate::log::Log;
-use crate::pipes::Status;
+use crate::pipes::{self, Status};
 use stdio::Stdio;
 
 const SIGKILL: i32 = 9;
@@ -77,7 +77,8 @@ pub(crate) struct Container {
     pub(crate) serial: u32,
     pub(crate) id: ContainerId,
     pub(crate) pid: i32,
-    pub(crate) pidfd: OwnedFd,
+    /// The first process; `None` once its end is written down, for who is dead costs nothing more.
+    pidfd: Option<OwnedFd>,
     pub(crate) phase: Phase,
     pub(crate) pid_namespace: PidNamespace,
     /// Where sessions in it live.
@@ -131,13 +132,26 @@ impl Container {
         }
     }
 
+    /// Returns a descriptor of the first process, which may have ended.
+    pub(crate) fn pidfd(&self) -> Result<BorrowedFd<'_>, RequestError> {
+        let pidfd = self.pidfd.as_ref();
+        pidfd.map(AsFd::as_fd).ok_or_else(|| self.wrong_state())
+    }
+
+    /// Waits for the end of the first process, which is about to end.
+    pub(crate) fn wait(&self) {
+        if let Some(pidfd) = &self.pidfd {
+            pipes::wait_for(pidfd);
+        }
+    }
+
     /// Sends `signal` to the first process.
     pub(crate) fn signal(&mut self, signal: i32) -> std::io::Result<()> {
-        use std::os::fd::AsFd as _;
         if signal == SIGKILL {
             self.cgroup.killed_by_us();
         }
-        agent_sys::signal::send(self.pidfd.as_fd(), signal)
+        let pidfd = self.pidfd.as_ref().ok_or(rustix::io::Errno::SRCH)?;
+        agent_sys::signal::send(pidfd.as_fd(), signal)
     }
 
     /// Kills every process: the kernel or the cgroup takes the others along.

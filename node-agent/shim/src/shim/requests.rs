@@ -1,7 +1,7 @@
 //! Answering the agent's requests: find what is named, ask whether its state allows it, do it.
 
 use std::fs::File;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::SystemTime;
 
 use agent_runtime::{Onlookers, Opened, StartError};
@@ -20,7 +20,7 @@ use crate::container::{Container, Phase};
 use crate::descriptors::Descriptors;
 use crate::error::{RequestError, chain};
 use crate::exec;
-use crate::pipes::{self, Status};
+use crate::pipes::Status;
 
 /// What a request is answered with.
 pub(super) type Answer = (reply::Result, Vec<(FdRole, OwnedFd)>);
@@ -257,7 +257,7 @@ impl Shim {
     pub(super) fn not_started(&mut self, index: usize, source: StartError) -> RequestError {
         let container = &mut self.containers[index];
         let _ = container.signal(9);
-        pipes::wait_for(&container.pidfd);
+        container.wait();
         let status = Status::exited(START_FAILED);
         container.process_ended(status, chain(&source));
         let id = container.id.to_string();
@@ -293,7 +293,7 @@ impl Shim {
             Phase::Exited(_) => {}
             Phase::Created(_) => {
                 self.containers[index].kill();
-                pipes::wait_for(&self.containers[index].pidfd);
+                self.containers[index].wait();
             }
             Phase::Starting | Phase::Running | Phase::Ended(_) => {
                 return Err(self.containers[index].wrong_state());
@@ -442,8 +442,9 @@ impl Shim {
     fn open_root(&mut self, id: &str) -> Result<Answer, RequestError> {
         let container = &self.containers[self.container(id)?];
         container.require_running()?;
+        let pidfd = container.pidfd()?;
         let alive = || {
-            agent_sys::signal::send(container.pidfd.as_fd(), 0)
+            agent_sys::signal::send(pidfd, 0)
                 .map_err(RequestError::kernel("finding the process", id))
         };
         // The id can belong to another process only if this one has been reaped in between.

@@ -17,7 +17,6 @@ use crate::container::create::Unmade;
 use crate::container::{Container, Phase};
 use crate::error::RequestError;
 use crate::exec::Unstarted;
-use crate::pipes;
 use crate::poll::{Interest, Kind, Token};
 
 /// Something that another runtime was asked for.
@@ -201,7 +200,7 @@ impl Shim {
             return Ok(self.add_container(*container, created, target));
         }
         container.kill();
-        pipes::wait_for(&container.pidfd);
+        container.wait();
         container.stdio.close(&self.poll);
         if let Some(deletion) = container.forget() {
             self.begin(None, Work::Delete(deletion))?;
