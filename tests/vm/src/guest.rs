@@ -11,7 +11,7 @@ use harness::pod;
 use harness::registry::Registry;
 use proto::cri::{
     ContainerConfig, ContainerState, ContainerStatus, LinuxContainerResources,
-    ListPodSandboxRequest, PodSandboxConfig,
+    LinuxContainerSecurityContext, ListPodSandboxRequest, PodSandboxConfig,
 };
 
 /// Where the host's directory is.
@@ -173,6 +173,20 @@ impl Guest {
     ) -> ContainerConfig {
         let mut config = pod::container_config(name, &self.image, command);
         config.linux.get_or_insert_default().resources = Some(resources);
+        config
+    }
+
+    /// Describes a container that runs a shell line, with this of its security changed.
+    pub(crate) fn confined(
+        &self,
+        name: &str,
+        line: &str,
+        change: impl FnOnce(&mut LinuxContainerSecurityContext),
+    ) -> ContainerConfig {
+        let limits = LinuxContainerResources::default();
+        let mut config = self.container(name, &["/bin/sh", "-c", line], limits);
+        let linux = config.linux.get_or_insert_default();
+        change(linux.security_context.get_or_insert_default());
         config
     }
 

@@ -2,8 +2,8 @@
 
 use anyhow::{Result, ensure};
 use proto::cri::{
-    ContainerConfig, LinuxContainerResources, LinuxContainerSecurityContext, SecurityProfile,
-    StatusRequest, security_profile::ProfileType,
+    ContainerConfig, LinuxContainerSecurityContext, SecurityProfile, StatusRequest,
+    security_profile::ProfileType,
 };
 use tonic::Code;
 
@@ -19,11 +19,7 @@ fn container(
     name: &str,
     change: impl FnOnce(&mut LinuxContainerSecurityContext),
 ) -> ContainerConfig {
-    let limits = LinuxContainerResources::default();
-    let mut config = guest.container(name, &["/bin/sh", "-c", LINE], limits);
-    let linux = config.linux.get_or_insert_default();
-    change(linux.security_context.get_or_insert_default());
-    config
+    guest.confined(name, LINE, change)
 }
 
 fn profile(kind: ProfileType, name: &str) -> Option<SecurityProfile> {

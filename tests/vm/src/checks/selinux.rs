@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use proto::cri::{
-    ContainerConfig, LinuxContainerResources, LinuxContainerSecurityContext, Mount, NamespaceMode,
-    PodSandboxConfig, SeLinuxOption, StatusRequest,
+    ContainerConfig, LinuxContainerSecurityContext, Mount, NamespaceMode, PodSandboxConfig,
+    SeLinuxOption, StatusRequest,
 };
 use tonic::Code;
 
@@ -39,11 +39,7 @@ fn container(
     name: &str,
     change: impl FnOnce(&mut LinuxContainerSecurityContext),
 ) -> ContainerConfig {
-    let limits = LinuxContainerResources::default();
-    let mut config = guest.container(name, &["/bin/sh", "-c", LINE], limits);
-    let linux = config.linux.get_or_insert_default();
-    change(linux.security_context.get_or_insert_default());
-    config
+    guest.confined(name, LINE, change)
 }
 
 /// Returns the label that a container's first process has written.
