@@ -33,7 +33,7 @@ fn a_pod_whose_joining_was_cut_short_is_released() -> Result<()> {
         host.script("1.0.0")?;
         host.does(
             "ADD",
-            r#"echo $CNI_CONTAINERID >"$here/part"; mv "$here/part" "$here/self"; exec sleep 16384"#,
+            r#"echo $$ >"$here/plugin"; echo $CNI_CONTAINERID >"$here/part"; mv "$here/part" "$here/self"; exec sleep 16384"#,
         )?;
         let mut node = host.node().await?;
         let cri = node.cri.clone();
@@ -46,9 +46,10 @@ fn a_pod_whose_joining_was_cut_short_is_released() -> Result<()> {
         let id = host.wrote("self")?.trim().to_owned();
         node.restart().await?;
         assert!(running.await?.is_err());
-        let is_plugin = |one: &process::Process| one.state != 'Z' && one.command == "sleep 16384";
+        let plugin = host.wrote("plugin")?.trim().parse()?;
         assert!(
-            !process::all()?.iter().any(is_plugin),
+            process::read(plugin)
+                .is_none_or(|one| one.state == 'Z' || one.command != "sleep 16384"),
             "the plugin would go on making what is released"
         );
         wait::until_async("it is released", || async {

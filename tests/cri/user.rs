@@ -114,6 +114,14 @@ async fn the_images_user_counts_unless_the_request_names_one() -> Result<()> {
         node.shell_of(&sandbox, &config).await?,
         (0, "1000\n2000\n".to_owned())
     );
+    let mut config = crate::isolation::with_context(&node, "named", "id -u; id -g", |context| {
+        context.run_as_user = Some(Int64Value { value: 0 });
+    });
+    config.image = Some(harness::cri::image_spec(&image));
+    assert_eq!(
+        node.shell_of(&sandbox, &config).await?,
+        (0, "0\n0\n".to_owned())
+    );
     node.finish().await
 }
 

@@ -118,15 +118,36 @@ async fn a_shim_holds_no_more_than_it_needs_and_cannot_be_looked_into() {
         .write(true)
         .open(format!("/proc/{pid}/exe"));
     assert!(opened.is_err(), "hostile row 1: the helper is not writable");
-    let unix = fs::read_to_string("/proc/net/unix").unwrap();
-    let name = sandbox.directory.file_name().unwrap().to_string_lossy();
-    let abstract_names = unix
+    // Each of its sockets by its inode: a path is the last field, one that begins so is abstract.
+    let unix = fs::read_to_string(format!("/proc/{pid}/net/unix")).unwrap();
+    let inode = |target: &String| {
+        Some(
+            target
+                .strip_prefix("socket:[")?
+                .strip_suffix(']')?
+                .to_owned(),
+        )
+    };
+    let inodes: Vec<String> = targets.iter().filter_map(inode).collect();
+    let fields = unix
         .lines()
-        .filter(|line| line.contains('@') && line.contains(&*name));
-    assert_eq!(
-        abstract_names.count(),
-        0,
-        "hostile row 11: no abstract listener"
+        .map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let sockets: Vec<_> = fields
+        .filter(|fields| {
+            fields
+                .get(6)
+                .is_some_and(|field| inodes.iter().any(|one| one == field))
+        })
+        .collect();
+    let begins = |start: char| {
+        sockets
+            .iter()
+            .any(|fields| fields.get(7).is_some_and(|path| path.starts_with(start)))
+    };
+    assert!(begins('/'), "its listener is found: {sockets:?}");
+    assert!(
+        !begins('@'),
+        "hostile row 11: no abstract listener: {sockets:?}"
     );
     sandbox.end().await;
 }
@@ -235,14 +256,20 @@ async fn containers_of_a_shared_pid_namespace_see_each_other_and_nothing_else() 
     assert!(sandbox.ready.reaper_pid.is_some());
     let mut first = node.container("sleep 1000");
     first.pid = ContainerPid::Sandbox;
-    sandbox.start(&first).await;
+    let process = sandbox.start(&first).await;
+    let own = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/pid")).unwrap();
+    let reaper = sandbox.ready.reaper_pid.unwrap();
+    assert_eq!(own(process), own(reaper));
+    assert_ne!(own(process), own(std::process::id()));
     let mut second =
-        node.container("cat /proc/*/cmdline | tr '\\0' ' '; ls -d /proc/[0-9]* | wc -l");
+        node.container("cat /proc/*/cmdline | tr '\\0' ' '; echo; set -- /proc/[0-9]*; echo $#");
     second.pid = ContainerPid::Sandbox;
     let report = sandbox.run(&second).await;
     assert_eq!(report.exit_code, 0);
     let seen = node.log(&second.id, "stdout");
     assert!(seen.contains("sleep 1000"), "{seen}");
+    // The reaper, the first and the second.
+    assert_eq!(seen.lines().last(), Some("3"), "{seen}");
     sandbox.end().await;
 }
 
