@@ -3,8 +3,8 @@
 use anyhow::{Context as _, Result};
 use harness::node::Node;
 use proto::cri::{
-    HugepageLimit, LinuxContainerResources, UpdateContainerResourcesRequest,
-    UpdatePodSandboxResourcesRequest,
+    HugepageLimit, LinuxContainerResources, PodSandboxStatsRequest,
+    UpdateContainerResourcesRequest, UpdatePodSandboxResourcesRequest,
 };
 use tonic::Code;
 
@@ -457,5 +457,32 @@ async fn a_kubelets_cgroup_of_any_depth_is_used_and_left_alone() -> Result<()> {
             path.pop();
         }
     }
+    node.finish().await
+}
+
+#[tokio::test]
+async fn a_pod_whose_cgroup_somebody_removed_has_containers_all_the_same() -> Result<()> {
+    let node = Node::start().await?;
+    let mut config = node.sandbox_config("pod");
+    let limits = LinuxContainerResources {
+        memory_limit_in_bytes: 64 * MIB,
+        ..Default::default()
+    };
+    config.linux.get_or_insert_default().resources = Some(limits);
+    let sandbox = node.sandbox_of(config).await?;
+    // Between two containers it is empty, and anybody may.
+    let path = format!("{}/{}", node.agent.slot().names().cgroup, sandbox.id);
+    harness::cgroup::clear(&path)?;
+    let id = node.run(&sandbox, "main", &["/bin/pause"]).await?;
+    let memory = pod_cgroup(&node, &sandbox.id, "memory", "memory.limit_in_bytes")?;
+    assert_eq!(memory, (64 * MIB).to_string());
+    assert_eq!(node.exec(&id, "echo inside").await?, "inside\n");
+    let request = PodSandboxStatsRequest {
+        pod_sandbox_id: sandbox.id.clone(),
+    };
+    let stats = node.cri.runtime.clone().pod_sandbox_stats(request).await?;
+    let linux = stats.into_inner().stats.and_then(|stats| stats.linux);
+    let used = linux.and_then(|linux| linux.memory?.usage_bytes);
+    assert!(used.is_some_and(|used| used.value > 0), "{used:?}");
     node.finish().await
 }

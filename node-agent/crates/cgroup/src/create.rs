@@ -91,6 +91,43 @@ impl CgroupTree {
         }
         Ok(begun)
     }
+
+    /// As [`begin`](Self::begin); where somebody has taken the pod's own cgroup away and it lies
+    /// below the parent, it is made again with the pod's limits. While it has no container it is
+    /// empty, and anybody may.
+    pub fn begin_in_pod(
+        &self,
+        path: &CgroupPath,
+        limits: &Limits,
+        of_pod: &Limits,
+    ) -> Result<Begun, CreateError> {
+        let above = path.parent();
+        let ours = |pod: &CgroupPath| pod != self.parent() && pod.is_within(self.parent());
+        match (self.begin(path, limits), above.filter(ours)) {
+            (
+                Err(CreateError::Directory {
+                    source: Errno::NOENT,
+                    ..
+                }),
+                Some(pod),
+            ) => {
+                tracing::warn!(
+                    path = pod.as_str(),
+                    "cgroup of a pod was removed by others and is made again"
+                );
+                let made = self.create_pod(&pod)?;
+                if !of_pod.is_empty() {
+                    let set = self.update_pod(&made, of_pod);
+                    set.map_err(|source| CreateError::Apply {
+                        path: pod,
+                        source: Box::new(source),
+                    })?;
+                }
+                self.begin(path, limits)
+            }
+            (begun, _) => begun,
+        }
+    }
 }
 
 impl Begun {

@@ -37,7 +37,7 @@ mod systemd;
 mod tree;
 
 pub use cgroup::Cgroup;
-pub use claim::{Claim, ClaimError};
+pub use claim::{Claim, ClaimError, StrayError};
 pub use create::{Begun, Made};
 pub use devices::{Access, DeviceKind, DeviceRule, DeviceRuleError, DeviceRules};
 pub use error::{CgroupError, CreateError, OpenError, RemoveError, UpdateError};

@@ -1,10 +1,11 @@
 //! The machine's cgroups as this node uses them.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 
+use crate::claim::Held;
 use crate::error::{CgroupError, CreateError, OpenError, RemoveError, UpdateError};
 use crate::hierarchy::{self, Hierarchy, Version};
 use crate::limits::{self, LimitError, Limits, Machine};
@@ -67,9 +68,15 @@ pub(crate) struct Inner {
     machine: Machine,
     parent: CgroupPath,
     systemd: Option<Systemd>,
+    held: Mutex<Option<Held>>,
 }
 
 impl Inner {
+    /// Returns what makes the parent ours, if anything does.
+    pub(crate) fn held(&self) -> MutexGuard<'_, Option<Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn version(&self) -> Version {
         self.version
     }
@@ -132,6 +139,7 @@ impl CgroupTree {
                     Driver::Cgroupfs => None,
                     Driver::Systemd { prefix } => Some(Systemd::new(prefix)),
                 },
+                held: Mutex::default(),
             }),
         })
     }

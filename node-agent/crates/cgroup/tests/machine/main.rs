@@ -6,5 +6,6 @@
 )]
 
 mod both;
+mod claim;
 mod own;
 mod unified;

@@ -58,7 +58,7 @@ pub(super) async fn prepare<'a>(
     let ground = async {
         written.await?;
         let admitted = services.starts.acquire().await;
-        let ground = Ground::make(services, record, rules);
+        let ground = Ground::make(services, sandbox, record, rules);
         let ground = phases.time(Phase::ContainerMake, ground).await?;
         Ok::<_, StepError>((ground, admitted))
     };
@@ -206,6 +206,7 @@ impl Ground {
     /// `rules` have come.
     async fn make(
         services: &Arc<Services>,
+        sandbox: &Arc<SandboxRecord>,
         record: &Arc<ContainerRecord>,
         rules: oneshot::Receiver<DeviceRules>,
     ) -> Result<Self, StepError> {
@@ -218,10 +219,12 @@ impl Ground {
         };
         let cgroup = {
             let (services, record) = (Arc::clone(services), Arc::clone(record));
+            let sandbox = Arc::clone(sandbox);
             blocking(move || -> Result<_, StepError> {
+                let (limits, of_pod) = (&record.spec.limits, &sandbox.spec.limits);
                 let begun = services
                     .cgroups
-                    .begin(&record.cgroup, &record.spec.limits)?;
+                    .begin_in_pod(&record.cgroup, limits, of_pod)?;
                 // Without a plan it goes again.
                 let rules = rules.blocking_recv().map_err(|_| Interrupted)?;
                 let cgroup = begun.finish(&rules)?;

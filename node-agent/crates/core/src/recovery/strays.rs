@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use agent_cgroup::OwnCgroup;
 use agent_types::SnapshotKey;
 
 use crate::container::spec::ContainerRecord;
@@ -34,7 +35,7 @@ pub async fn remove_strays(services: Arc<Services>) -> Result<StraysRemoved, Int
 }
 
 fn pass(services: &Services) -> StraysRemoved {
-    let cgroups = services.cgroups.list_ours().unwrap_or_default();
+    let cgroups = cgroups(services);
     let layers = services.snapshots.containers();
     let directories = directories(services);
     let namespaces = services.cni.pinned();
@@ -56,8 +57,8 @@ fn pass(services: &Services) -> StraysRemoved {
         .chain(sandboxes.records.iter().map(|(key, _)| key.as_str()))
         .collect();
     for cgroup in cgroups {
-        if !known.contains(cgroup.id.as_str()) && is_idle(services, &cgroup.path) {
-            removed.cgroups += usize::from(remove_cgroup(services, &cgroup.path));
+        if !known.contains(cgroup.id.as_str()) {
+            removed.cgroups += usize::from(remove_cgroup(services, &cgroup));
         }
     }
     for (key, _) in layers {
@@ -81,7 +82,10 @@ fn pass(services: &Services) -> StraysRemoved {
 
 fn unpin(path: &std::path::Path) -> bool {
     match agent_sys::netns::unpin(path) {
-        Ok(()) => true,
+        Ok(()) => {
+            tracing::info!(path = %path.display(), "stray network namespace removed");
+            true
+        }
         Err(error) => {
             tracing::warn!(path = %path.display(), error = %error, "stray network namespace not removed");
             false
@@ -99,18 +103,27 @@ fn directories(services: &Services) -> Vec<String> {
         .collect()
 }
 
-fn is_idle(services: &Services, path: &agent_cgroup::CgroupPath) -> bool {
-    matches!(
-        services.cgroups.open_cgroup(path),
-        Ok(Some(cgroup)) if cgroup.processes().is_ok_and(|processes| processes.is_empty())
-    )
+/// Returns the cgroups below our parent; none where it is not ours any more.
+fn cgroups(services: &Services) -> Vec<OwnCgroup> {
+    match services.cgroups.renew_claim() {
+        Ok(()) => services.cgroups.list_ours().unwrap_or_default(),
+        Err(error) => {
+            tracing::warn!(error = %agent_telemetry::chain(&error), "cgroups not looked through for strays");
+            Vec::new()
+        }
+    }
 }
 
-fn remove_cgroup(services: &Services, path: &agent_cgroup::CgroupPath) -> bool {
-    match crate::sandbox::stop::remove_container_cgroup(&services.cgroups, path) {
-        Ok(()) => true,
+fn remove_cgroup(services: &Services, stray: &OwnCgroup) -> bool {
+    match services.cgroups.remove_stray(stray) {
+        Ok(gone) => {
+            if gone {
+                tracing::info!(path = %stray.path, "stray cgroup removed");
+            }
+            gone
+        }
         Err(error) => {
-            tracing::warn!(path = %path, error = %agent_telemetry::chain(&error), "stray cgroup not removed");
+            tracing::warn!(path = %stray.path, error = %agent_telemetry::chain(&error), "stray cgroup not removed");
             false
         }
     }
@@ -118,7 +131,10 @@ fn remove_cgroup(services: &Services, path: &agent_cgroup::CgroupPath) -> bool {
 
 fn remove_layer(services: &Services, key: &SnapshotKey) -> bool {
     match services.snapshots.remove(key) {
-        Ok(()) => true,
+        Ok(()) => {
+            tracing::info!(snapshot = %key, "stray layer removed");
+            true
+        }
         Err(error) => {
             tracing::warn!(snapshot = %key, error = %agent_telemetry::chain(&error), "stray layer not removed");
             false
@@ -134,7 +150,10 @@ fn remove_directory(services: &Services, name: &str) -> bool {
         return false;
     }
     match std::fs::remove_dir_all(&path) {
-        Ok(()) => true,
+        Ok(()) => {
+            tracing::info!(path = %path.display(), "stray directory removed");
+            true
+        }
         // Its sandbox was being removed, and was faster.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
         Err(error) => {

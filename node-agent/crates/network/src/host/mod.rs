@@ -7,6 +7,7 @@ mod changes;
 pub(crate) mod overlap;
 pub(crate) mod rules;
 pub(crate) mod sysctl;
+pub(crate) mod turn;
 
 pub(crate) use changes::Mark;
 pub use changes::{HostChanges, Ledger, LedgerError, SysctlChange};

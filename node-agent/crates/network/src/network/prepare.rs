@@ -7,7 +7,7 @@ use crate::attachment::MacAddress;
 use crate::error::PrepareError;
 use crate::host::bridge::{self, Link};
 use crate::host::sysctl::{self, SysctlError};
-use crate::host::{Mark, overlap, rules};
+use crate::host::{Mark, overlap, rules, turn};
 use crate::nft::{Rules, bridge_ruleset, inet_ruleset};
 use crate::pools::Source;
 
@@ -44,6 +44,7 @@ impl Inner {
     async fn make_ready(self: &Arc<Self>) -> Result<Base, PrepareError> {
         let name = &self.config.bridge;
         let inspect = |source| PrepareError::Inspect { source };
+        let _turn = turn::take().await;
         let links = bridge::links(&self.handle).await.map_err(inspect)?;
         let existing = bridge::find(&links, name);
         if existing.as_ref().is_some_and(|link| !self.owns(link)) {
@@ -72,21 +73,22 @@ impl Inner {
             Some(index) => index,
             None => self.create_bridge(mtu).await?,
         };
-        self.take_back(&links, bridge).await;
-        self.set_up(writes).await?;
         let failed = |source| PrepareError::Bridge {
             bridge: name.clone(),
             source,
         };
+        // Before the settings are changed: whoever finds them changed finds here what they were.
+        let alias = lock(&self.changes).to_alias();
+        bridge::set_alias(&self.handle, bridge, &alias)
+            .await
+            .map_err(failed)?;
+        self.take_back(&links, bridge).await;
+        self.set_up(writes).await?;
         let gateways = lock(&self.state).pools.gateways();
         bridge::bring_up(&self.handle, bridge, &gateways)
             .await
             .map_err(failed)?;
         bridge::drop_others(&self.handle, bridge, &gateways)
-            .await
-            .map_err(failed)?;
-        let alias = lock(&self.changes).to_alias();
-        bridge::set_alias(&self.handle, bridge, &alias)
             .await
             .map_err(failed)?;
         self.look_for_foreign_drops();

@@ -3,7 +3,7 @@
 use super::{Network, lock};
 use crate::error::{TeardownError, TeardownErrors};
 use crate::host::bridge::{self, Link};
-use crate::host::{HostChanges, Mark, sysctl};
+use crate::host::{HostChanges, Mark, sysctl, turn};
 use crate::netlink::interface_prefix;
 use crate::nft::Table;
 
@@ -32,6 +32,7 @@ impl Network {
     /// # Errors
     /// With everything that could not be removed; the rest was.
     pub async fn teardown(changes: &HostChanges) -> Result<(), TeardownErrors> {
+        let _turn = turn::take().await;
         let mut errors = Vec::new();
         let mut others = false;
         match rtnetlink::new_connection() {

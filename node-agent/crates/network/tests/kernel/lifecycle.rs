@@ -333,36 +333,6 @@ fn nothing_is_changed_that_the_ledger_does_not_take() {
 }
 
 #[test]
-fn the_last_of_two_agents_puts_the_settings_back() {
-    on_host(|host| async move {
-        let second = Config {
-            bridge: "nodeagent1".to_owned(),
-            table: "node_agent_1".to_owned(),
-            ipv4_subnet: "10.198.0.0/16".parse().ok(),
-            ipv6_subnet: "fd6e:6f64:6561:2::/64".parse().ok(),
-            ..Config::default()
-        };
-        let (a, b) = (host.open(), Arc::new(crate::harness::Memory::default()));
-        a.prepare().await.unwrap();
-        let ledger: Arc<dyn agent_network::Ledger> = b.clone();
-        let beside = Network::open(second, HostChanges::default(), ledger).unwrap();
-        let pod = host.pod(&beside, "x", &[]).await;
-        Network::teardown(&host.ledger.changes()).await.unwrap();
-        assert_eq!(
-            sysctl("net/ipv4/ip_forward"),
-            "1",
-            "the other still needs it"
-        );
-        assert_eq!(sandbox_links().len(), 1);
-        drop((pod, beside));
-        Network::teardown(&b.changes()).await.unwrap();
-        assert_eq!(sysctl("net/ipv4/ip_forward"), "0");
-        assert_eq!(sysctl("net/ipv6/conf/all/forwarding"), "0");
-        assert_eq!(run("nft", "list ruleset"), "");
-    });
-}
-
-#[test]
 fn an_agent_leaves_the_bridge_of_another_alone() {
     on_host(|host| async move {
         let network = host.open();
