@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::cgroup;
 use crate::command;
 use crate::process::{self, Process};
+use crate::settings;
 use crate::slot::Names;
 
 /// What was found.
@@ -96,6 +97,8 @@ impl Scope {
         })?;
         self.unpin();
         cgroup::clear(&self.names.cgroup)?;
+        let turn = settings::turn()?;
+        let changed = settings::noted(&self.names.bridge)?;
         for link in links(&self.names)? {
             // Its peer may have taken it along.
             let _ = command::output(Command::new("ip").args(["link", "delete", &link]));
@@ -107,6 +110,8 @@ impl Scope {
                     .args(table.split(' ')),
             )?;
         }
+        settings::put_back(&changed)?;
+        drop(turn);
         Ok(())
     }
 
@@ -180,9 +185,14 @@ impl Scope {
     }
 }
 
-fn links(names: &Names) -> Result<Vec<String>> {
+/// Returns what the kernel says of each link of this network namespace.
+pub(crate) fn all_links() -> Result<Vec<Value>> {
     let text = command::run(Command::new("ip").args(["-json", "link", "show"]))?;
-    let all: Vec<Value> = serde_json::from_str(&text).context("read the list of links")?;
+    serde_json::from_str(&text).context("read the list of links")
+}
+
+fn links(names: &Names) -> Result<Vec<String>> {
+    let all = all_links()?;
     let ours = all
         .iter()
         .filter(|link| link["ifname"] == *names.bridge || link["master"] == *names.bridge);

@@ -20,5 +20,6 @@ pub mod pod;
 pub mod process;
 pub mod proxy;
 pub mod registry;
+mod settings;
 pub mod slot;
 pub mod wait;

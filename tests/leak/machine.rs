@@ -128,6 +128,21 @@ async fn the_network_is_as_it_was_found() -> Result<()> {
     node.agent.finish()
 }
 
+/// What [`harness::leak::Scope::clear`] does for a test that did not come to its end.
+#[tokio::test]
+async fn so_it_is_after_an_agent_that_was_killed_and_cleared_away() -> Result<()> {
+    enter_network()?;
+    let before = network()?;
+    let mut node = Node::start().await?;
+    node.sandbox("pod").await?;
+    assert!(!difference(&before, &network()?).is_empty());
+    node.agent.kill9()?;
+    drop(node);
+    let left = difference(&before, &network()?);
+    assert!(left.is_empty(), "{left:#?}");
+    Ok(())
+}
+
 fn paths(of: &Path) -> Result<BTreeSet<PathBuf>> {
     let mut found = BTreeSet::new();
     let mut open = vec![of.to_owned()];
