@@ -6,7 +6,7 @@ use proto::cri::{CdiDevice, ContainerConfig};
 use serde_json::{Value, json};
 use tonic::Code;
 
-fn describe(node: &Node, directory: &str, file: &str, text: &str) -> Result<()> {
+pub(crate) fn describe(node: &Node, directory: &str, file: &str, text: &str) -> Result<()> {
     let directory = node.agent.directory().join("cdi").join(directory);
     std::fs::create_dir_all(&directory)?;
     std::fs::write(directory.join(file), text)?;
@@ -23,7 +23,7 @@ fn specification(device: &str, edits: Value) -> String {
     .to_string()
 }
 
-fn named(config: ContainerConfig, names: &[&str]) -> ContainerConfig {
+pub(crate) fn named(config: ContainerConfig, names: &[&str]) -> ContainerConfig {
     let device = |name: &&str| CdiDevice {
         name: (*name).to_owned(),
     };
@@ -102,13 +102,8 @@ async fn a_container_gets_what_its_devices_bring_along() -> Result<()> {
 async fn devices_that_are_not_to_be_had_are_refused_by_create() -> Result<()> {
     let node = Node::start().await?;
     let sandbox = node.sandbox("pod").await?;
-    let hooks = json!({"hooks": [{"hookName": "createContainer", "path": "/bin/true"}]});
-    describe(
-        &node,
-        "static",
-        "hooked.json",
-        &specification("hooked", hooks),
-    )?;
+    let rdt = json!({"intelRdt": {"closID": "class"}});
+    describe(&node, "static", "rdt.json", &specification("rdt", rdt))?;
     for file in ["a.json", "b.json"] {
         describe(&node, "static", file, &specification("twice", json!({})))?;
     }
@@ -120,7 +115,7 @@ async fn devices_that_are_not_to_be_had_are_refused_by_create() -> Result<()> {
     for (device, word) in [
         ("vendor.com/device=none", "broken.yaml"),
         ("vendor.com/device=twice", "b.json"),
-        ("vendor.com/device=hooked", "hooks"),
+        ("vendor.com/device=rdt", "Intel RDT"),
         ("vendor.com/device=gone", "/dev/nowhere-at-all"),
         ("vendor.com/device=over", "/proc/sys"),
         ("no-name", "no-name"),

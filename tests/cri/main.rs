@@ -6,6 +6,7 @@ mod container;
 mod events;
 mod exec;
 mod handlers;
+mod hooks;
 mod image;
 mod isolation;
 mod lists;

@@ -42,7 +42,7 @@ fn options(config: &mut PodSandboxConfig) -> &mut NamespaceOption {
         .get_or_insert_default()
 }
 
-async fn pod(node: &Node, pid: NamespaceMode) -> Result<Sandbox> {
+pub(crate) async fn pod(node: &Node, pid: NamespaceMode) -> Result<Sandbox> {
     let mut config = node.sandbox_config("pod");
     options(&mut config).userns_options = Some(users());
     options(&mut config).pid = pid.into();

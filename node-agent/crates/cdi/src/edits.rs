@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use agent_types::HookStage;
+
 /// What a container gets: the sum of what its devices, and their specifications, ask for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Edits {
@@ -13,6 +15,8 @@ pub struct Edits {
     pub mounts: Vec<Mount>,
     /// Further groups of its processes.
     pub groups: Vec<u32>,
+    /// Programs run at points of its life, in this order at each.
+    pub hooks: Vec<Hook>,
 }
 
 impl Edits {
@@ -23,6 +27,7 @@ impl Edits {
         self.mounts.extend_from_slice(&other.mounts);
         let new = other.groups.iter().filter(|group| **group != 0);
         self.groups.extend(new);
+        self.hooks.extend_from_slice(&other.hooks);
     }
 }
 
@@ -43,6 +48,21 @@ pub struct DeviceNode {
     pub gid: Option<u32>,
     /// What may be done with it: of `r`, `w` and `m`.
     pub access: String,
+}
+
+/// A program run at a point of the container's life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hook {
+    /// When.
+    pub stage: HookStage,
+    /// The program, an absolute path.
+    pub path: String,
+    /// Its arguments, its own name the first; empty: its path alone.
+    pub args: Vec<String>,
+    /// Its environment, `NAME=value` each.
+    pub env: Vec<String>,
+    /// Seconds that it may take; `None`: not said.
+    pub timeout: Option<u32>,
 }
 
 /// A path of the host's that the container sees.

@@ -18,7 +18,7 @@ mod resolve;
 mod spec;
 mod yaml;
 
-pub use edits::{DeviceNode, Edits, Mount};
+pub use edits::{DeviceNode, Edits, Hook, Mount};
 pub use error::{ResolveError, SpecFileError};
 pub use name::DeviceName;
 pub use resolve::Cdi;

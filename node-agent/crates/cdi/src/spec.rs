@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::edits::{DeviceNode, Edits, Mount};
+use crate::edits::{DeviceNode, Edits, Hook, Mount};
 use crate::error::SpecFileError;
 use crate::name::{DeviceName, is_kind};
 use crate::yaml;
@@ -64,7 +64,7 @@ struct RawEdits {
     env: Option<Vec<String>>,
     device_nodes: Option<Vec<RawNode>>,
     mounts: Option<Vec<RawMount>>,
-    hooks: Option<Vec<serde::de::IgnoredAny>>,
+    hooks: Option<Vec<RawHook>>,
     intel_rdt: Option<serde::de::IgnoredAny>,
     net_devices: Option<Vec<serde::de::IgnoredAny>>,
     additional_gids: Option<Vec<u32>>,
@@ -91,6 +91,16 @@ struct RawMount {
     container_path: String,
     r#type: Option<String>,
     options: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RawHook {
+    hook_name: String,
+    path: String,
+    args: Option<Vec<String>>,
+    env: Option<Vec<String>>,
+    timeout: Option<i64>,
 }
 
 /// Reads a specification; JSON where the file's name says so, else YAML.
@@ -148,7 +158,6 @@ impl Reader<'_> {
 
     fn part(&self, raw: RawEdits) -> Result<Part, SpecFileError> {
         let unsupported = match &raw {
-            raw if raw.hooks.as_ref().is_some_and(|hooks| !hooks.is_empty()) => Some("hooks"),
             raw if raw.intel_rdt.is_some() => Some("Intel RDT"),
             raw if raw.net_devices.as_ref().is_some_and(|all| !all.is_empty()) => {
                 Some("network devices")
@@ -160,9 +169,7 @@ impl Reader<'_> {
             ..Edits::default()
         };
         for text in raw.env.unwrap_or_default() {
-            let variable = text.split_once('=').filter(|(name, _)| !name.is_empty());
-            let (name, value) =
-                variable.ok_or_else(|| self.refused("environment variable", &text))?;
+            let (name, value) = self.variable(&text)?;
             edits.env.push((name.to_owned(), value.to_owned()));
         }
         for node in raw.device_nodes.unwrap_or_default() {
@@ -171,7 +178,39 @@ impl Reader<'_> {
         for mount in raw.mounts.unwrap_or_default() {
             edits.mounts.push(self.mount(mount)?);
         }
+        for hook in raw.hooks.unwrap_or_default() {
+            edits.hooks.push(self.hook(hook)?);
+        }
         Ok(Part { edits, unsupported })
+    }
+
+    fn variable<'a>(&self, text: &'a str) -> Result<(&'a str, &'a str), SpecFileError> {
+        let variable = text.split_once('=').filter(|(name, _)| !name.is_empty());
+        variable.ok_or_else(|| self.refused("environment variable", text))
+    }
+
+    fn hook(&self, raw: RawHook) -> Result<Hook, SpecFileError> {
+        let stage = raw.hook_name.parse();
+        let stage = stage.map_err(|_| self.refused("hook name", &raw.hook_name))?;
+        self.absolute("hook path", &raw.path)?;
+        let env = raw.env.unwrap_or_default();
+        for text in &env {
+            self.variable(text)?;
+        }
+        let timeout = match raw.timeout {
+            None => None,
+            Some(seconds) => {
+                let some = u32::try_from(seconds).ok().filter(|seconds| *seconds > 0);
+                Some(some.ok_or_else(|| self.refused("hook timeout", &seconds.to_string()))?)
+            }
+        };
+        Ok(Hook {
+            stage,
+            path: raw.path,
+            args: raw.args.unwrap_or_default(),
+            env,
+            timeout,
+        })
     }
 
     fn node(&self, raw: RawNode) -> Result<DeviceNode, SpecFileError> {
@@ -230,6 +269,7 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use agent_types::HookStage;
     use proptest::prelude::*;
 
     const WHOLE: &str = r#"{"cdiVersion":"0.6.0","kind":"vendor.com/gpu","annotations":{"a":"b"},
@@ -237,6 +277,8 @@ mod tests {
           "deviceNodes":[{"path":"/dev/gpu0","hostPath":"/dev/null","type":"c","major":1,"minor":3,
             "fileMode":420,"permissions":"rw","uid":5,"gid":6},{"path":"/dev/zero"}],
           "mounts":[{"hostPath":"/usr/lib/x","containerPath":"/lib/x","options":["ro","nosuid"]}],
+          "hooks":[{"hookName":"createContainer","path":"/bin/x","args":["x","-v"],"env":["H=1"],"timeout":5},
+            {"hookName":"poststop","path":"/bin/y"}],
           "additionalGids":[7]}}],
         "containerEdits":{"env":["B="]}}"#;
 
@@ -264,6 +306,18 @@ mod tests {
         assert_eq!((zero.number, zero.access.as_str()), (None, "rwm"));
         assert_eq!(part.edits.mounts[0].options, ["ro", "nosuid"]);
         assert_eq!(part.edits.groups, [7]);
+        let [create, stop] = part.edits.hooks.as_slice() else {
+            panic!("{part:?}");
+        };
+        let expected = Hook {
+            stage: HookStage::CreateContainer,
+            path: "/bin/x".to_owned(),
+            args: ["x", "-v"].map(str::to_owned).into(),
+            env: vec!["H=1".to_owned()],
+            timeout: Some(5),
+        };
+        assert_eq!(*create, expected);
+        assert_eq!((stop.stage, stop.timeout), (HookStage::Poststop, None));
         assert_eq!(spec.common.edits.env, [("B".to_owned(), String::new())]);
     }
 
@@ -288,6 +342,11 @@ mod tests {
             ("/lib/x\"", "/lib/x\",\"type\":\"tmpfs\""),
             ("/usr/lib/x", "relative"),
             ("additionalGids", "additionalGIDs"),
+            ("\"createContainer\"", "\"create\""),
+            ("/bin/y", "bin/y"),
+            ("H=1", "H"),
+            ("\"timeout\":5", "\"timeout\":0"),
+            ("\"timeout\":5", "\"timeout\":-1"),
         ] {
             assert!(WHOLE.contains(from), "{from}");
             assert!(json(&WHOLE.replace(from, to)).is_err(), "{to}");
@@ -296,13 +355,17 @@ mod tests {
 
     #[test]
     fn what_cannot_be_given_is_noted() {
-        let hooked = WHOLE.replace(
-            "\"additionalGids\":[7]",
-            r#""hooks":[{"hookName":"createContainer","path":"/bin/x"}]"#,
-        );
-        let spec = json(&hooked).unwrap();
-        assert_eq!(spec.devices[0].1.unsupported, Some("hooks"));
-        assert_eq!(spec.common.unsupported, None);
+        for (asked, what) in [
+            (r#""intelRdt":{"closID":"a"}"#, "Intel RDT"),
+            (
+                r#""netDevices":[{"hostInterfaceName":"a","name":"b"}]"#,
+                "network devices",
+            ),
+        ] {
+            let spec = json(&WHOLE.replace("\"additionalGids\":[7]", asked)).unwrap();
+            assert_eq!(spec.devices[0].1.unsupported, Some(what));
+            assert_eq!(spec.common.unsupported, None);
+        }
     }
 
     proptest! {

@@ -12,7 +12,7 @@ use crate::environment::Environment;
 use crate::error::{PlanError, without_nul};
 use crate::user::UserText;
 use crate::{
-    ContainerPlan, Namespace, capability, command, device, mount, path, rlimit, sysctl, user,
+    ContainerPlan, Namespace, capability, command, device, hook, mount, path, rlimit, sysctl, user,
 };
 
 /// The version of the OCI runtime specification that is written.
@@ -56,6 +56,7 @@ pub fn build(plan: &ContainerPlan) -> Result<Built, PlanError> {
         .set_process(Some(process))
         .set_mounts(Some(mount::to_spec(plan)?))
         .set_linux(Some(linux(plan, nodes, &device_rules)?))
+        .set_hooks(hook::to_spec(&plan.hooks)?)
         .set_annotations(Some(plan.annotations.clone().into_iter().collect()))
         .set_hostname(None)
         .set_domainname(None);

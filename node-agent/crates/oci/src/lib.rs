@@ -18,6 +18,7 @@ mod device;
 mod environment;
 mod error;
 mod exec;
+mod hook;
 mod mount;
 mod path;
 mod plan;
@@ -33,7 +34,8 @@ pub use mount::{MountPlan, MountSource, Propagation};
 pub use oci_spec::runtime as spec;
 pub use path::clean_destination;
 pub use plan::{
-    CapabilityPlan, ContainerPlan, DevicePlan, ImageDefaults, Namespace, Namespaces, Rlimit,
+    CapabilityPlan, ContainerPlan, DevicePlan, HookPlan, ImageDefaults, Namespace, Namespaces,
+    Rlimit,
 };
 pub use signal::parse_signal;
 pub use sysctl::check_sysctls;

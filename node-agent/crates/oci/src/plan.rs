@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use agent_types::HookStage;
 use serde::{Deserialize, Serialize};
 
 use crate::MountPlan;
@@ -97,6 +98,21 @@ pub struct DevicePlan {
     pub access: String,
 }
 
+/// A program run at a point of the container's life.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookPlan {
+    /// When.
+    pub stage: HookStage,
+    /// The program, an absolute path.
+    pub path: String,
+    /// Its arguments, its own name the first; empty: its path alone.
+    pub args: Vec<String>,
+    /// Its environment, `NAME=value` each.
+    pub env: Vec<String>,
+    /// Seconds that it may take; `None`: 10.
+    pub timeout: Option<u32>,
+}
+
 /// Everything a container is made from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[expect(
@@ -169,6 +185,8 @@ pub struct ContainerPlan {
     pub device_rules: Vec<String>,
     /// Path of its cgroup.
     pub cgroup_path: String,
+    /// Programs run at points of its life.
+    pub hooks: Vec<HookPlan>,
     /// Carried, never acted upon.
     pub annotations: BTreeMap<String, String>,
 }

@@ -5,6 +5,7 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{
@@ -17,10 +18,7 @@ use crate::request::ResolvedUser;
 use crate::times::Times;
 
 /// How long a process under construction may be silent.
-const PATIENCE: Timespec = Timespec {
-    tv_sec: 30,
-    tv_nsec: 0,
-};
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Largest packet: the times, and the user with [`MAX_GROUPS`] groups.
 const PACKET_CAP: usize = 40 + 4 * MAX_GROUPS;
@@ -34,6 +32,9 @@ const FD_CAP: usize = 4;
 const TAG_READY: u8 = 1;
 const TAG_FAILED: u8 = 2;
 const TAG_BORN: u8 = 3;
+const TAG_STANDING: u8 = 4;
+const TAG_WARNED: u8 = 5;
+const TAG_DONE: u8 = 6;
 
 /// Why a maker lost touch with the process it makes.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +88,12 @@ pub(crate) enum Report {
         /// Handles, in the order they were sent.
         fds: Vec<OwnedFd>,
     },
+    /// The container's namespaces and mounts stand; the sender waits before it enters its root.
+    Standing,
+    /// Something went wrong that changes nothing.
+    Warned(Failure),
+    /// All is done; for a container's start, its program runs since then: nanoseconds since the epoch.
+    Done(i64),
     /// A step failed; the sender ends.
     Failed(Failure),
 }
@@ -114,7 +121,15 @@ pub(crate) fn open() -> Result<(MakerEnd, ChildEnd), ChannelError> {
 impl MakerEnd {
     /// Waits for a report; `None` when the other end was closed.
     pub(crate) fn receive(&self) -> Result<Option<Report>, ChannelError> {
-        self.wait()?;
+        self.receive_within(PATIENCE)
+    }
+
+    /// Waits for a report of a process that may be silent for longer than others.
+    pub(crate) fn receive_within(
+        &self,
+        patience: Duration,
+    ) -> Result<Option<Report>, ChannelError> {
+        self.wait(patience)?;
         let mut bytes = vec![0_u8; PACKET_CAP];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FD_CAP))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -152,6 +167,13 @@ impl MakerEnd {
                 })
                 .ok_or(ChannelError::Malformed),
             Some([TAG_BORN, pid @ ..]) => born(pid, fds).map(Some).ok_or(ChannelError::Malformed),
+            Some([TAG_STANDING]) => Ok(Some(Report::Standing)),
+            Some([TAG_WARNED, rest @ ..]) => Failure::decode(rest)
+                .map(|failure| Some(Report::Warned(failure)))
+                .ok_or(ChannelError::Malformed),
+            Some([TAG_DONE, time @ ..]) => <[u8; 8]>::try_from(time)
+                .map(|time| Some(Report::Done(i64::from_le_bytes(time))))
+                .map_err(|_| ChannelError::Malformed),
             Some(_) => Err(ChannelError::Malformed),
         }
     }
@@ -163,10 +185,14 @@ impl MakerEnd {
             .map_err(|error| ChannelError::Send(error.into()))
     }
 
-    fn wait(&self) -> Result<(), ChannelError> {
+    fn wait(&self, patience: Duration) -> Result<(), ChannelError> {
         let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
+        let patience = Timespec {
+            tv_sec: i64::try_from(patience.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: 0,
+        };
         loop {
-            match poll(&mut fds, Some(&PATIENCE)) {
+            match poll(&mut fds, Some(&patience)) {
                 Ok(0) => return Err(ChannelError::Silent),
                 Ok(_) => return Ok(()),
                 Err(rustix::io::Errno::INTR) => {}
@@ -201,6 +227,25 @@ impl ChildEnd {
         let mut bytes = vec![TAG_BORN];
         bytes.extend_from_slice(&pid.to_le_bytes());
         self.send(&bytes, &[pidfd])
+    }
+
+    /// Reports that namespaces and mounts stand.
+    pub(crate) fn standing(&self) -> io::Result<()> {
+        self.send(&[TAG_STANDING], &[])
+    }
+
+    /// Reports that all is done.
+    pub(crate) fn done(&self, time: i64) -> io::Result<()> {
+        let mut bytes = vec![TAG_DONE];
+        bytes.extend_from_slice(&time.to_le_bytes());
+        self.send(&bytes, &[])
+    }
+
+    /// Reports what went wrong and changes nothing.
+    pub(crate) fn warned(&self, failure: &Failure) -> io::Result<()> {
+        let mut bytes = vec![TAG_WARNED];
+        failure.encode(&mut bytes);
+        self.send(&bytes, &[])
     }
 
     fn send(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
@@ -248,6 +293,12 @@ impl AsFd for MakerEnd {
 impl AsFd for ChildEnd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+impl From<OwnedFd> for MakerEnd {
+    fn from(fd: OwnedFd) -> Self {
+        Self(fd)
     }
 }
 

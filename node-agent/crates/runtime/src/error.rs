@@ -68,6 +68,16 @@ operation_error!(
     "the PID namespace"
 );
 
+impl CreateError {
+    /// Returns the same in the form that is told from process to process.
+    pub(crate) fn into_failure(self) -> Failure {
+        match self {
+            Self::Step(failure) => failure,
+            Self::Fork(_) | Self::Channel(_) => Failure::of("create", "the container", &self),
+        }
+    }
+}
+
 /// Why a created container did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -95,6 +105,16 @@ impl StartError {
         match self {
             Self::Channel(error) => error.errno(),
             Self::Step(failure) => failure.errno(),
+        }
+    }
+}
+
+impl StartError {
+    /// Returns the same in the form that is told from process to process.
+    pub(crate) fn into_failure(self) -> Failure {
+        match self {
+            Self::Step(failure) => failure,
+            Self::Channel(_) => Failure::of("start", "the container", &self),
         }
     }
 }

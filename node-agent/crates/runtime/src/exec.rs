@@ -67,9 +67,7 @@ fn executed(end: &MakerEnd) -> Result<(), ExecError> {
     match end.receive() {
         Ok(None) => Ok(()),
         Ok(Some(Report::Failed(failure))) => Err(ExecError::Step(failure)),
-        Ok(Some(Report::Ready { .. } | Report::Born { .. })) => {
-            Err(ExecError::Channel(ChannelError::Malformed))
-        }
+        Ok(Some(_)) => Err(ExecError::Channel(ChannelError::Malformed)),
         Err(error) => Err(ExecError::Channel(error)),
     }
 }

@@ -96,6 +96,24 @@ impl Failure {
         }
     }
 
+    /// Returns the failure of `action` on `object` that somebody else has reported, in words.
+    pub(crate) fn of(
+        action: &'static str,
+        object: impl Into<String>,
+        error: &dyn std::error::Error,
+    ) -> Self {
+        let mut reason = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            reason.push_str(": ");
+            reason.push_str(&error.to_string());
+            cause = error.source();
+        }
+        Self::invalid(action, object, "")
+            .of_kind(FailureKind::Internal)
+            .because(reason)
+    }
+
     /// Returns the same failure with a reason in words.
     pub(crate) fn because(mut self, reason: impl Into<Cow<'static, str>>) -> Self {
         self.reason = reason.into();

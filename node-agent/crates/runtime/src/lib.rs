@@ -15,6 +15,8 @@
 //! the helper fork the real process into the namespace, as its own sibling. Where nobody in the namespace was ever granted any of
 //! them ([`Onlookers`]), a session needs no helper: it is forked straight into the container's namespaces ([`Home`]).
 //!
+//! A container with hooks is made, and started, by a helper that runs them: `hooks`.
+//!
 //! Another OCI runtime may make a container instead: `external` drives it, and its container is handled as one of ours.
 //!
 //! Start reading at [`create()`], then `init/create.rs`, which is the child's side in order.
@@ -22,11 +24,13 @@
 
 mod channel;
 mod create;
+mod creation;
 mod error;
 mod exec;
 mod external;
 mod failure;
 mod gate;
+mod hooks;
 mod init;
 mod maker;
 mod onlookers;
@@ -34,6 +38,7 @@ mod procfs;
 mod reaper;
 mod request;
 mod shared_mount;
+mod starting;
 mod sysctl;
 mod times;
 mod user_namespace;
@@ -41,17 +46,18 @@ mod visit;
 
 pub use channel::ChannelError;
 pub use create::create;
+pub use creation::Creation;
 pub use error::{
     CreateError, ExecError, ReaperError, SharedMountError, StartError, SysctlError,
     UserNamespaceError,
 };
 pub use exec::exec;
 pub use external::{
-    Creation, Deletion, Execution, External, ExternalRequest, Run as RuntimeRun, Starting,
-    create as create_external,
+    Deletion, Execution, External, ExternalRequest, Run as RuntimeRun, create as create_external,
 };
 pub use failure::{Failure, FailureKind};
 pub use gate::{Opened, StartGate};
+pub use hooks::{Ending, Hooked, create_with_hooks};
 pub use onlookers::Onlookers;
 pub use procfs::keep_procfs;
 pub use reaper::{Reaper, ReaperRequest, start_reaper};
@@ -60,6 +66,7 @@ pub use request::{
     ImageMount, MountApi, Namespaces, PidMode, ResolvedUser, Root, Stdio, UserRequest, VolumeMount,
 };
 pub use shared_mount::SharedMount;
+pub use starting::{Started, Starting};
 pub use sysctl::write_sysctls;
 pub use times::Times;
 pub use user_namespace::{

@@ -49,6 +49,39 @@ pub(crate) fn follow(child: Child, end: &MakerEnd, birth: Birth) -> Result<Prepa
         Birth::First => first(child, end)?,
         Birth::Direct | Birth::Inside | Birth::Sibling => child,
     };
+    ready(child, end, birth)
+}
+
+/// Does the same for a container with hooks, which `run` has run when its mounts stand.
+pub(crate) fn follow_with_hooks(
+    child: Child,
+    end: &MakerEnd,
+    birth: Birth,
+    run: impl FnOnce(&Child) -> Result<(), Failure>,
+) -> Result<Prepared, Mishap> {
+    match end.receive() {
+        Ok(Some(Report::Standing)) => {}
+        Ok(Some(Report::Failed(failure))) => {
+            end_of(&child);
+            return Err(Mishap::Step(failure));
+        }
+        other => return Err(lost(&child, other)),
+    }
+    if let Err(failure) = run(&child) {
+        kill(&child.pidfd);
+        end_of(&child);
+        return Err(Mishap::Step(failure));
+    }
+    if let Err(error) = end.release() {
+        kill(&child.pidfd);
+        end_of(&child);
+        return Err(Mishap::Channel(error));
+    }
+    ready(child, end, birth)
+}
+
+/// Waits until a program only needs to be let run.
+fn ready(child: Child, end: &MakerEnd, birth: Birth) -> Result<Prepared, Mishap> {
     match end.receive() {
         Ok(Some(Report::Ready {
             user,

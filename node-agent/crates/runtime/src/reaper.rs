@@ -94,9 +94,7 @@ pub fn start_reaper(request: &ReaperRequest<'_>) -> Result<Reaper, ReaperError> 
     let settled = match end.receive() {
         Ok(None) => Ok(()),
         Ok(Some(Report::Failed(failure))) => Err(ReaperError::Step(failure)),
-        Ok(Some(Report::Ready { .. } | Report::Born { .. })) => {
-            Err(ReaperError::Channel(ChannelError::Malformed))
-        }
+        Ok(Some(_)) => Err(ReaperError::Channel(ChannelError::Malformed)),
         Err(error) => Err(ReaperError::Channel(error)),
     };
     let proc = settled.and_then(|()| {

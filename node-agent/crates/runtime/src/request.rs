@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::external::External;
 use crate::gate::StartGate;
+use crate::hooks::Hooked;
 use crate::maker::Birth;
 use crate::onlookers::Onlookers;
 use crate::reaper::Reaper;
@@ -180,6 +181,9 @@ pub struct CreateRequest<'a> {
     pub own_volumes: &'a [String],
     /// Its standard streams.
     pub stdio: Stdio,
+    /// Its hooks; `None`: its specification has none. Such a container is made by
+    /// [`create_with_hooks`](crate::create_with_hooks).
+    pub hooks: Option<&'a Hooked>,
 }
 
 /// The user a process runs as, after /etc/passwd and /etc/group.

@@ -295,6 +295,10 @@ impl Task {
                     }
                 }
             }
+            Some(from_shim::Message::HookFailed(failed)) => self.tell(ShimEvent::HookFailed {
+                container: failed.container_id,
+                message: failed.message,
+            }),
             // A newer shim may say more than this agent knows.
             Some(from_shim::Message::Ready(_) | from_shim::Message::Failed(_)) | None => {}
         }

@@ -156,10 +156,10 @@ pub(crate) fn create_container(create: CreateContainer) -> (wire::CreateContaine
         ContainerStdio::Pipes { stdin } => (stdin, None),
         ContainerStdio::Terminal(size) => (Stdin::None, Some(size)),
     };
-    let runtime = create.runtime.map(|runtime| {
-        fds.push((FdRole::MountNamespace, runtime.mounts));
-        text(&runtime.program)
-    });
+    if let Some(mounts) = create.host_mounts {
+        fds.push((FdRole::MountNamespace, mounts));
+    }
+    let runtime = create.runtime.map(|runtime| text(&runtime.program));
     let runtime = runtime.unwrap_or_default();
     let (pid_mode, pid_target) = match create.pid {
         ContainerPid::Own => (wire::NamespaceMode::Container, String::new()),
@@ -189,6 +189,7 @@ pub(crate) fn create_container(create: CreateContainer) -> (wire::CreateContaine
         image_mounts: create.images.into_iter().map(Into::into).collect(),
         cgroup_version,
         runtime,
+        hooks: create.hooks,
     };
     (request, fds)
 }

@@ -125,8 +125,9 @@ fn container(stdio: ContainerStdio, pid: ContainerPid) -> CreateContainer {
         },
         runtime: Some(OtherRuntime {
             program: "/usr/sbin/runc".into(),
-            mounts: fd(),
         }),
+        hooks: true,
+        host_mounts: Some(fd()),
     }
 }
 
@@ -182,6 +183,7 @@ fn a_container_arrives_whole() {
         }],
         cgroup_version: 2,
         runtime: "/usr/sbin/runc".into(),
+        hooks: true,
     };
     assert_eq!(request, whole);
 }

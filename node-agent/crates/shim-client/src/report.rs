@@ -155,6 +155,13 @@ pub enum ShimEvent {
     ContainerExited(ExitReport),
     /// A session ended whose [`ExecSession`] this agent does not hold.
     ExecExited(ExecExit),
+    /// A hook of a container failed, which changes nothing.
+    HookFailed {
+        /// The container, as the shim calls it.
+        container: String,
+        /// Which one, and why.
+        message: String,
+    },
     /// The connection or the process is gone; nothing follows.
     Gone,
 }

@@ -219,8 +219,6 @@ pub struct ImageMount {
 pub struct OtherRuntime {
     /// Its program.
     pub program: PathBuf,
-    /// The mount namespace that it finds its files in.
-    pub mounts: OwnedFd,
 }
 
 /// A container to create.
@@ -252,6 +250,10 @@ pub struct CreateContainer {
     pub cgroup: CgroupDirectories,
     /// Who makes it; `None`: the runtime built in.
     pub runtime: Option<OtherRuntime>,
+    /// Whether the specification has hooks.
+    pub hooks: bool,
+    /// The host's mount namespace, which another runtime and hooks find their files in.
+    pub host_mounts: Option<OwnedFd>,
 }
 
 /// Which processes of a container a signal is for.

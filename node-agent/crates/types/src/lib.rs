@@ -7,6 +7,7 @@
 
 pub mod digest;
 pub mod error;
+pub mod hook;
 pub mod ids;
 pub mod name_server;
 pub mod platform;
@@ -16,6 +17,7 @@ pub mod user;
 
 pub use digest::{Digest, DigestError};
 pub use error::{Classify, ErrorKind};
+pub use hook::{HookStage, HookStageError};
 pub use ids::{ContainerId, ExecId, IdError, ImageId, Owner, SandboxId, SnapshotKey};
 pub use name_server::{NameServer, NameServerError};
 pub use platform::{Platform, PlatformError};

@@ -2,9 +2,10 @@
 
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use agent_runtime as runtime;
-use agent_types::ContainerId;
+use agent_types::{ContainerId, HookStage};
 use proto_shim::{CreateContainer, CreateTimes, Created, FdRole, NamespaceMode};
 
 use super::stdio::{InputEnd, Stdio, Wanted};
@@ -26,6 +27,7 @@ pub(crate) struct Unmade {
     stdio: Stdio,
     log: Log,
     pid_mode: NamespaceMode,
+    hooked: Option<Arc<runtime::Hooked>>,
 }
 
 /// How far a container has come.
@@ -33,12 +35,12 @@ pub(crate) struct Unmade {
 pub(crate) enum Progress {
     /// Its process waits.
     Made(Box<Container>, Created),
-    /// Another runtime is at it, and is to be followed.
+    /// Another runtime is at it, or hooks are run, and that is to be followed.
     Begun(Box<Unmade>, runtime::Creation),
 }
 
 /// Clones the container's first process and sets it up to just before its program, or has another
-/// runtime begin to do that.
+/// process begin to do that.
 pub(crate) fn create(
     request: &CreateContainer,
     id: ContainerId,
@@ -67,6 +69,7 @@ pub(crate) fn create(
         stdio,
         log,
         pid_mode: request.pid_mode(),
+        hooked: other.as_ref().and_then(|other| other.hooked.clone()),
     };
     let made = match making {
         Ok(Making::Begun(creation)) => {
@@ -98,6 +101,7 @@ impl Unmade {
             mut stdio,
             log,
             pid_mode,
+            hooked,
         } = self;
         let made = made.map_err(|source| RequestError::Create {
             id: id.to_string(),
@@ -123,6 +127,7 @@ impl Unmade {
             exec_pid,
             onlookers: made.onlookers,
             external: made.external,
+            hooked,
             cgroup,
             stdio,
             log,
@@ -183,6 +188,7 @@ fn make(
             images,
             own_volumes: &request.volumes,
             stdio,
+            hooks: other.and_then(|other| other.hooked.as_deref()),
         };
         Ok(match other {
             None => runtime::create(wanted).map(|made| Making::Done(Box::new(made))),
@@ -191,30 +197,46 @@ fn make(
     })
 }
 
-/// Another runtime, and where it finds what it needs; dropped before it is asked, it removes that.
+/// Another runtime, or hooks, and where these find what they need; dropped before they are asked for
+/// anything, it removes that.
 struct Other {
     /// The host's mount namespace.
     mounts: OwnedFd,
     bundle: PathBuf,
+    hooked: Option<Arc<runtime::Hooked>>,
 }
 
 impl Other {
-    /// Makes a bundle for a container that another runtime is to make.
+    /// Makes a bundle for a container that another runtime is to make, or that has hooks.
     fn find(
         request: &CreateContainer,
         id: &ContainerId,
         descriptors: &mut Descriptors,
         directory: &Directory,
     ) -> Result<Option<Self>, RequestError> {
-        if request.runtime.is_empty() {
+        if request.runtime.is_empty() && !request.hooks {
             return Ok(None);
         }
-        let what = "another runtime needs the host's mounts";
+        let what = "another runtime, or hooks, need the host's mounts";
         let mounts = descriptors.require(FdRole::MountNamespace, what)?;
         let bundle = directory.path().join(format!("{id}.bundle"));
         std::fs::create_dir(&bundle)
             .map_err(RequestError::kernel("making a bundle", id.as_str()))?;
-        Ok(Some(Self { mounts, bundle }))
+        let mut other = Self {
+            mounts,
+            bundle,
+            hooked: None,
+        };
+        if request.hooks {
+            let mounts = other.mounts.try_clone();
+            let mounts = mounts.map_err(RequestError::kernel("keeping mounts", id.as_str()))?;
+            let read = runtime::Hooked::read(&request.spec, id.as_str(), &other.bundle, mounts);
+            other.hooked = Some(read.map_err(|source| RequestError::Create {
+                id: id.to_string(),
+                source,
+            })?);
+        }
+        Ok(Some(other))
     }
 
     fn create(
@@ -222,16 +244,24 @@ impl Other {
         request: &CreateContainer,
         wanted: runtime::CreateRequest<'_>,
     ) -> Result<runtime::Creation, runtime::CreateError> {
+        let mut patience = runtime::RuntimeRun::PATIENCE;
+        if let Some(hooked) = &self.hooked {
+            if request.runtime.is_empty() {
+                return runtime::create_with_hooks(wanted, hooked);
+            }
+            patience += hooked.patience(&HookStage::ALL);
+        }
         let how = runtime::ExternalRequest {
             program: Path::new(&request.runtime),
             id: &request.container_id,
             bundle: &self.bundle,
             mounts: self.mounts.as_fd(),
+            patience,
         };
         runtime::create_external(wanted, how)
     }
 
-    /// Leaves the bundle to the runtime.
+    /// Leaves the bundle to whoever makes the container.
     fn keep(mut self) {
         self.bundle = PathBuf::new();
     }

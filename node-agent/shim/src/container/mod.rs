@@ -20,7 +20,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
-use agent_runtime::{Deletion, External, StartGate};
+use agent_runtime::{Deletion, Ending, External, Hooked, StartGate};
 use agent_types::ContainerId;
 use proto_shim::{ContainerExited, ContainerReport};
 
@@ -71,6 +71,15 @@ pub(crate) enum PidNamespace {
     Shared,
 }
 
+/// What is done about a container whose processes are gone.
+#[derive(Debug)]
+pub(crate) enum Forgetting {
+    /// The runtime that has made it forgets it.
+    Other(Deletion),
+    /// Its last hooks are run.
+    Hooks(Ending),
+}
+
 /// One container.
 #[derive(Debug)]
 pub(crate) struct Container {
@@ -87,6 +96,8 @@ pub(crate) struct Container {
     pub(crate) onlookers: agent_runtime::Onlookers,
     /// Set where another runtime has made it.
     pub(crate) external: Option<Arc<External>>,
+    /// Set where it has hooks, until its last ones are run.
+    pub(crate) hooked: Option<Arc<Hooked>>,
     pub(crate) cgroup: Cgroup,
     pub(crate) stdio: Stdio,
     pub(crate) log: Log,
@@ -163,10 +174,15 @@ impl Container {
         }
     }
 
-    /// Has the runtime that has made it forget it, once; nothing to do for the one built in.
-    pub(crate) fn forget(&mut self) -> Option<Deletion> {
+    /// Has the runtime that has made it forget it, or its last hooks run, once; nothing to do for
+    /// one of ours without hooks.
+    pub(crate) fn forget(&mut self) -> Option<Forgetting> {
+        let hooked = self.hooked.take();
         // Where that fails: its process is gone, and its cgroup and mounts go by themselves.
-        self.external.take()?.delete().ok()
+        if let Some(external) = self.external.take() {
+            return external.delete().ok().map(Forgetting::Other);
+        }
+        hooked?.end().ok().flatten().map(Forgetting::Hooks)
     }
 
     /// Returns what an agent that has just come is told.

@@ -102,6 +102,18 @@ impl Shim {
         let report = self.with_container(index, Container::settle);
         if let Some(report) = report {
             self.report(Message::ContainerExited(report));
+            self.let_go_of(index);
         }
+    }
+
+    /// Has what hooks have made for a container undone as soon as it has ended: it may be long until
+    /// it is removed.
+    fn let_go_of(&mut self, index: usize) {
+        if self.containers[index].hooked.is_none() {
+            return;
+        }
+        let mut container = self.containers.swap_remove(index);
+        self.begin_to_forget(None, &mut container);
+        self.containers.push(container);
     }
 }

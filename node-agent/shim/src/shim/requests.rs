@@ -303,8 +303,7 @@ impl Shim {
         container.stdio.close(&self.poll);
         self.clients.end_container(container.serial, &self.poll);
         self.directory.remove_exit(id);
-        if let Some(deletion) = container.forget() {
-            self.begin(Some(request), Work::Delete(deletion))?;
+        if self.begin_to_forget(Some(request), &mut container) {
             return Ok(None);
         }
         done().map(Some)

@@ -1,4 +1,4 @@
-//! What other runtimes are doing, and what is done when they have: nobody waits for them.
+//! What other runtimes and hooks are doing, and what is done when they have: nobody waits for them.
 //!
 //! While one is at work, only children that are known are waited for: what it leaves behind is
 //! found by a number, which must not be another's by then, however soon it has ended.
@@ -6,16 +6,16 @@
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::Instant;
 
-use agent_runtime::{Creation, Deletion, Execution, RuntimeRun, Starting};
+use agent_runtime::{Creation, Deletion, Ending, Execution, Failure, Starting};
 use agent_types::{ContainerId, ExecId};
-use proto_shim::{ExecStarted, from_shim::Message, reply};
+use proto_shim::{ExecStarted, HookFailed, from_shim::Message, reply};
 use rustix::process::Pid;
 
 use super::Shim;
 use super::requests::{Answer, done, started};
 use crate::container::create::Unmade;
-use crate::container::{Container, Phase};
-use crate::error::RequestError;
+use crate::container::{Container, Forgetting, Phase};
+use crate::error::{RequestError, chain};
 use crate::exec::Unstarted;
 use crate::poll::{Interest, Kind, Token};
 
@@ -37,7 +37,18 @@ pub(super) enum Work {
         execution: Execution,
         unstarted: Unstarted,
     },
-    Delete(Deletion),
+    Delete {
+        deletion: Deletion,
+        /// Serial of the container.
+        container: u32,
+    },
+    /// The last hooks of a container that is gone.
+    End {
+        ending: Ending,
+        /// Serial of the container.
+        container: u32,
+        id: ContainerId,
+    },
 }
 
 /// Work under way.
@@ -57,7 +68,8 @@ impl Work {
             Self::Create { creation, .. } => creation.fd(),
             Self::Start { starting, .. } => starting.fd(),
             Self::Exec { execution, .. } => execution.fd(),
-            Self::Delete(deletion) => deletion.fd(),
+            Self::Delete { deletion, .. } => deletion.fd(),
+            Self::End { ending, .. } => ending.fd(),
         }
     }
 
@@ -66,20 +78,26 @@ impl Work {
             Self::Create { creation, .. } => creation.kill(),
             Self::Start { starting, .. } => starting.kill(),
             Self::Exec { execution, .. } => execution.kill(),
-            Self::Delete(deletion) => deletion.kill(),
+            Self::Delete { deletion, .. } => deletion.kill(),
+            Self::End { ending, .. } => ending.kill(),
         }
     }
 
     /// Returns when the runtime is to be killed.
     fn deadline(&self) -> Instant {
-        let now = Instant::now();
-        let deadline = now + RuntimeRun::PATIENCE;
+        let patience = match self {
+            Self::Create { creation, .. } => creation.patience(),
+            Self::Start { starting, .. } => starting.patience(),
+            Self::Exec { execution, .. } => execution.patience(),
+            Self::Delete { deletion, .. } => deletion.patience(),
+            Self::End { ending, .. } => ending.patience(),
+        };
+        let deadline = Instant::now() + patience;
         match self {
-            Self::Create { .. } => now + Creation::PATIENCE,
-            Self::Start { .. } | Self::Delete(_) => deadline,
             Self::Exec { unstarted, .. } => unstarted
                 .deadline()
                 .map_or(deadline, |own| own.min(deadline)),
+            _ => deadline,
         }
     }
 }
@@ -176,9 +194,13 @@ impl Shim {
                 }
                 self.finish_exec(execution, unstarted, wanted)
             }
-            Work::Delete(deletion) => {
+            Work::Delete { deletion, .. } => {
                 // Its process is gone, and its cgroup and mounts go by themselves.
                 let _ = deletion.finish();
+                done()
+            }
+            Work::End { ending, id, .. } => {
+                self.warn(&id, &ending.finish());
                 done()
             }
         };
@@ -202,9 +224,7 @@ impl Shim {
         container.kill();
         container.wait();
         container.stdio.close(&self.poll);
-        if let Some(deletion) = container.forget() {
-            self.begin(None, Work::Delete(deletion))?;
-        }
+        self.begin_to_forget(None, &mut container);
         Err(RequestError::State {
             what: "container",
             id: container.id.to_string(),
@@ -220,9 +240,57 @@ impl Shim {
         // From here on its process is waited for.
         container.phase = Phase::Running;
         match starting.finish() {
-            Ok(()) => Ok(started(container)),
+            Ok(begun) => {
+                container.started_at = begun.at.unwrap_or(container.started_at);
+                let (answer, id) = (started(container), container.id.clone());
+                self.warn(&id, &begun.warnings);
+                Ok(answer)
+            }
             Err(source) => Err(self.not_started(index, source)),
         }
+    }
+
+    /// Tells of hooks that failed and changed nothing.
+    fn warn(&mut self, id: &ContainerId, failures: &[Failure]) {
+        for failure in failures {
+            self.report(Message::HookFailed(HookFailed {
+                container_id: id.to_string(),
+                message: chain(failure),
+            }));
+        }
+    }
+
+    /// Has a container forgotten by the runtime that has made it, and its last hooks run, once;
+    /// `request` is answered then. `false`: there is nothing to wait for.
+    pub(super) fn begin_to_forget(
+        &mut self,
+        request: Option<u64>,
+        container: &mut Container,
+    ) -> bool {
+        let serial = container.serial;
+        let is_under_way = |job: &&mut Job| match &job.work {
+            Work::Delete { container, .. } | Work::End { container, .. } => *container == serial,
+            Work::Create { .. } | Work::Start { .. } | Work::Exec { .. } => false,
+        };
+        if let Some(job) = self.jobs.iter_mut().find(is_under_way) {
+            job.request = request.or(job.request);
+            return true;
+        }
+        let id = container.id.clone();
+        let work = match container.forget() {
+            None => return false,
+            Some(Forgetting::Other(deletion)) => Work::Delete {
+                deletion,
+                container: serial,
+            },
+            Some(Forgetting::Hooks(ending)) => Work::End {
+                ending,
+                container: serial,
+                id,
+            },
+        };
+        // Where it cannot be followed, it was killed.
+        self.begin(request, work).is_ok()
     }
 
     fn finish_exec(

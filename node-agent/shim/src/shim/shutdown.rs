@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use proto_shim::{Done, reply};
 
 use super::Shim;
-use super::runtimes::Work;
-use crate::container::{Container, Phase};
+use crate::container::Phase;
 use crate::error::RequestError;
 
 /// How long processes that were killed may take to end.
@@ -116,15 +115,11 @@ impl Shim {
 
     /// Has other runtimes forget their containers, once.
     fn forget_all(&mut self) {
-        let deletions: Vec<_> = self
-            .containers
-            .iter_mut()
-            .filter_map(Container::forget)
-            .collect();
-        for deletion in deletions {
-            // Where it cannot be followed, it was killed.
-            let _ = self.begin(None, Work::Delete(deletion));
+        let mut containers = std::mem::take(&mut self.containers);
+        for container in &mut containers {
+            self.begin_to_forget(None, container);
         }
+        self.containers = containers;
     }
 
     /// Removes what others could still find of the shim.

@@ -245,6 +245,8 @@ impl Sandbox<'_> {
             pid: plan.pid.clone(),
             cgroup: node.cgroup.directories(),
             runtime: None,
+            hooks: false,
+            host_mounts: None,
         };
         self.shim.create_container(create).await
     }

@@ -264,7 +264,7 @@ async fn resolve(
         chain,
         image_mounts,
         own_volumes: own_volumes::of(&image.config.volumes, &spec.mounts),
-        extras: extras::find(services, &spec).await?,
+        extras: extras::find(services, sandbox, &spec).await?,
         selinux: selinux::labels(services, sandbox, &spec).map_err(&refused)?,
         pid_of,
         defaults: defaults(image),

@@ -6,12 +6,13 @@
 use std::path::PathBuf;
 
 use agent_cdi::{DeviceNode, Edits};
-use agent_oci::{DevicePlan, Propagation};
+use agent_oci::{DevicePlan, HookPlan, Propagation};
 use serde::{Deserialize, Serialize};
 
 use super::devices;
 use super::error::{CreateError, SpecError};
 use super::spec::{ContainerSpec, DeviceSpec, MountSource, MountSpec, Relabel};
+use crate::sandbox::spec::SandboxRecord;
 use crate::services::{Services, blocking};
 
 /// What a container gets beside what it asks for itself.
@@ -26,6 +27,8 @@ pub struct Extras {
     pub devices: Vec<ExtraDevice>,
     /// Groups.
     pub groups: Vec<u32>,
+    /// Programs run at points of its life.
+    pub hooks: Vec<HookPlan>,
 }
 
 /// A device node; what is not given is as on the host.
@@ -41,7 +44,11 @@ pub struct ExtraDevice {
 }
 
 /// Finds what the devices of a container bring along.
-pub(super) async fn find(services: &Services, spec: &ContainerSpec) -> Result<Extras, CreateError> {
+pub(super) async fn find(
+    services: &Services,
+    sandbox: &SandboxRecord,
+    spec: &ContainerSpec,
+) -> Result<Extras, CreateError> {
     if spec.cdi_devices.is_empty() {
         return Ok(Extras::default());
     }
@@ -51,13 +58,18 @@ pub(super) async fn find(services: &Services, spec: &ContainerSpec) -> Result<Ex
     };
     let (cdi, names) = (services.settings.cdi.clone(), spec.cdi_devices.clone());
     let edits = blocking(move || cdi.resolve(&names)).await?;
-    Extras::new(edits.map_err(|error| refused(error.into()))?).map_err(refused)
+    let edits = edits.map_err(|error| refused(error.into()))?;
+    if !edits.hooks.is_empty() && sandbox.spec.user_namespace.is_some() {
+        // They are programs of the host's root, who is nobody there.
+        return Err(refused(SpecError::HooksAndUsers));
+    }
+    Ok(Extras::new(edits))
 }
 
 impl Extras {
-    fn new(edits: Edits) -> Result<Self, SpecError> {
+    fn new(edits: Edits) -> Self {
         let mounts = edits.mounts.into_iter().map(mount);
-        Ok(Self {
+        Self {
             env: edits
                 .env
                 .into_iter()
@@ -66,7 +78,18 @@ impl Extras {
             mounts: mounts.collect(),
             devices: edits.devices.into_iter().map(ExtraDevice::from).collect(),
             groups: edits.groups,
-        })
+            hooks: edits.hooks.into_iter().map(hook).collect(),
+        }
+    }
+}
+
+fn hook(hook: agent_cdi::Hook) -> HookPlan {
+    HookPlan {
+        stage: hook.stage,
+        path: hook.path,
+        args: hook.args,
+        env: hook.env,
+        timeout: hook.timeout,
     }
 }
 

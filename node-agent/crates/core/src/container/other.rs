@@ -1,7 +1,5 @@
 //! Other runtimes: what they are told that the one built in gets in another way.
 
-use std::fs::File;
-
 use agent_cgroup::Limits;
 use agent_oci::Built;
 use agent_seccomp::{Capabilities, KernelVersion};
@@ -15,19 +13,13 @@ use crate::handler::RuntimeHandler;
 use crate::sandbox::spec::SandboxRecord;
 use crate::services::Services;
 
-/// Returns the runtime that a sandbox's handler names, with the mounts of the host; `None`: ours.
+/// Returns the runtime that a sandbox's handler names; `None`: ours.
 pub(super) fn find(
     services: &Services,
     sandbox: &SandboxRecord,
 ) -> Result<Option<OtherRuntime>, StepError> {
-    let Some(program) = handler(services, sandbox)?.program else {
-        return Ok(None);
-    };
-    let mounts = File::open("/proc/self/ns/mnt").map_err(StepError::HostMounts)?;
-    Ok(Some(OtherRuntime {
-        program,
-        mounts: mounts.into(),
-    }))
+    let program = handler(services, sandbox)?.program;
+    Ok(program.map(|program| OtherRuntime { program }))
 }
 
 fn handler(services: &Services, sandbox: &SandboxRecord) -> Result<RuntimeHandler, SpecError> {
@@ -38,6 +30,18 @@ fn handler(services: &Services, sandbox: &SandboxRecord) -> Result<RuntimeHandle
     })
 }
 
+/// Adds the annotations that the sandbox's runtime, or a hook, is allowed to see to a specification.
+pub(super) fn tell_annotations(
+    services: &Services,
+    sandbox: &SandboxRecord,
+    spec: &ContainerSpec,
+    built: &mut Built,
+) -> Result<(), SpecError> {
+    let told = handler(services, sandbox)?.told(&sandbox.spec.annotations, &spec.annotations);
+    built.spec.set_annotations(Some(told.into_iter().collect()));
+    Ok(())
+}
+
 /// Adds limits, the seccomp profile and the annotations that it is allowed to see to a specification.
 pub(super) fn complete(
     services: &Services,
@@ -45,9 +49,7 @@ pub(super) fn complete(
     spec: &ContainerSpec,
     built: &mut Built,
 ) -> Result<(), StepError> {
-    let told = handler(services, sandbox)?.told(&sandbox.spec.annotations, &spec.annotations);
-    let told = told.into_iter().collect();
-    built.spec.set_annotations(Some(told));
+    tell_annotations(services, sandbox, spec, built)?;
     let mut linux = built.spec.linux().clone().unwrap_or_default();
     let mut resources = serde_json::to_value(linux.resources())?;
     add_limits(&mut resources, &spec.limits);

@@ -106,6 +106,7 @@ pub(crate) fn plan(
         devices: found.devices,
         device_rules: Vec::new(),
         cgroup_path: record.cgroup.as_str().to_owned(),
+        hooks: record.extras.hooks.clone(),
         annotations: BTreeMap::new(),
     }
 }

@@ -1,5 +1,6 @@
 //! Setting a container up: everything up to its program's first instruction.
 
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -78,6 +79,8 @@ pub(super) struct Planned {
     log: Option<Log>,
     seccomp: Vec<u8>,
     runtime: Option<OtherRuntime>,
+    /// The host's mounts, which another runtime and hooks need.
+    host_mounts: Option<OwnedFd>,
 }
 
 /// What a container's process is set up on.
@@ -138,12 +141,23 @@ impl Planned {
             }
         };
         let runtime = other::find(services, sandbox)?;
+        let hooks = !record.extras.hooks.is_empty();
+        let host_mounts = match runtime.is_some() || hooks {
+            true => Some(
+                File::open("/proc/self/ns/mnt")
+                    .map_err(StepError::HostMounts)?
+                    .into(),
+            ),
+            false => None,
+        };
         let seccomp = match &runtime {
             None => filter(services, spec, built.capabilities)?,
             Some(_) => None,
         };
         if runtime.is_some() {
             other::complete(services, sandbox, spec, &mut built)?;
+        } else if hooks {
+            other::tell_annotations(services, sandbox, spec, &mut built)?;
         }
         // Nobody hears it where the making has failed.
         let _ = tell.send(device_rules(&built)?);
@@ -154,6 +168,7 @@ impl Planned {
             images,
             log,
             runtime,
+            host_mounts,
             built,
         })
     }
@@ -192,6 +207,8 @@ impl Planned {
                 directories: ground.directories,
             },
             runtime: self.runtime,
+            hooks: !record.extras.hooks.is_empty(),
+            host_mounts: self.host_mounts,
         };
         Request {
             create,

@@ -34,6 +34,9 @@ pub enum SpecError {
     /// A device of the Container Device Interface is not to be had.
     #[error(transparent)]
     Cdi(#[from] agent_cdi::ResolveError),
+    /// Hooks, in a sandbox with users of its own.
+    #[error("CDI devices with hooks cannot be had in a sandbox with a user namespace")]
+    HooksAndUsers,
     /// The sandbox's runtime handler is configured no longer.
     #[error("runtime handler {handler:?} is not configured any more")]
     Handler {

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use oci_spec::runtime::Process;
 
@@ -15,10 +16,7 @@ use crate::init;
 use crate::maker;
 use crate::onlookers::Onlookers;
 use crate::request::{ExecRequest, Execed, Stdio};
-
-/// A container whose runtime is starting it.
-#[derive(Debug)]
-pub struct Starting(Run);
+use crate::starting::Starting;
 
 /// A session whose runtime is making it.
 #[derive(Debug)]
@@ -48,15 +46,20 @@ macro_rules! follow_run {
                 self.$($run)+.fd()
             }
 
-            /// Ends a runtime that takes longer than [`Run::PATIENCE`].
+            /// Ends a runtime that takes longer than it may.
             pub fn kill(&mut self) {
                 self.$($run)+.kill();
+            }
+
+            /// Returns how long it may take.
+            #[must_use]
+            pub const fn patience(&self) -> Duration {
+                self.$($run)+.patience()
             }
         }
     };
 }
 
-follow_run!(Starting, 0);
 follow_run!(Execution, run);
 follow_run!(Deletion, run);
 
@@ -64,7 +67,7 @@ impl External {
     /// Has the runtime let the container's program run.
     pub(crate) fn start(&self) -> Result<Starting, StartError> {
         self.invoke("start", Streams::None, &[])
-            .map(Starting)
+            .map(Starting::by_other)
             .map_err(StartError::Step)
     }
 
@@ -192,17 +195,8 @@ impl External {
             verb,
             options,
             id: &self.id,
+            patience: self.patience,
         }
-    }
-}
-
-impl Starting {
-    /// Returns when the program runs; the runtime has ended.
-    ///
-    /// # Errors
-    /// Says why it does not run. Its process has then ended, or is to be killed.
-    pub fn finish(self) -> Result<(), StartError> {
-        self.0.finish().map_err(StartError::Step)
     }
 }
 

@@ -22,8 +22,8 @@ use crate::failure::{Failure, FailureKind};
 use crate::init::Step;
 use crate::maker;
 
-/// How long a runtime may take, in seconds. Whoever waits for a keeper waits a little longer.
-const PATIENCE: u32 = 25;
+/// How long a runtime may take that runs no hooks, in seconds. Whoever waits for a keeper waits a little longer.
+const PATIENCE: u64 = 25;
 
 /// Where a runtime looks for the programs that it needs.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -42,6 +42,8 @@ pub struct Run {
     shown: String,
     /// Where its process has said beforehand why it would fail.
     said_before: Option<MakerEnd>,
+    /// How long it may take.
+    patience: Duration,
     /// Whether it was killed because it took too long.
     late: bool,
 }
@@ -69,6 +71,8 @@ pub(crate) struct Invocation<'a> {
     pub(crate) options: &'a [&'a str],
     /// The container's id.
     pub(crate) id: &'a str,
+    /// How long it may take.
+    pub(crate) patience: Duration,
 }
 
 #[derive(Deserialize)]
@@ -139,6 +143,7 @@ impl Invocation<'_> {
             log,
             shown: self.shown(),
             said_before,
+            patience: self.patience,
             late: false,
         })
     }
@@ -201,8 +206,13 @@ impl Invocation<'_> {
 }
 
 impl Run {
-    /// How long a run may take; then it is to be killed.
-    pub const PATIENCE: Duration = Duration::from_secs(PATIENCE as u64);
+    /// How long a run may take that runs no hooks; then it is to be killed.
+    pub const PATIENCE: Duration = Duration::from_secs(PATIENCE);
+
+    /// Returns how long it may take.
+    pub(crate) const fn patience(&self) -> Duration {
+        self.patience
+    }
 
     /// Returns what becomes readable when the program has ended.
     #[must_use]
@@ -219,7 +229,7 @@ impl Run {
     /// Waits for the program to end, not for ever.
     fn wait(&mut self) {
         let patience = Timespec {
-            tv_sec: PATIENCE.into(),
+            tv_sec: i64::try_from(self.patience.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: 0,
         };
         let mut fds = [PollFd::new(&self.child.pidfd, PollFlags::IN)];
@@ -241,7 +251,7 @@ impl Run {
         let said = said(&self.log);
         let _ = std::fs::remove_file(&self.log);
         let reason = match ended {
-            _ if self.late => format!("it did not end in {PATIENCE} s"),
+            _ if self.late => format!("it did not end in {} s", self.patience.as_secs()),
             0 => return Ok(()),
             NOT_BEGUN => "the program cannot be executed".to_owned(),
             code => format!("it ended with {code}"),

@@ -30,14 +30,15 @@ mod invoke;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU32;
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 pub(crate) use config::{Places, rewrite};
 pub(crate) use console::Console;
-pub use container::{Deletion, Execution, Starting};
-pub use create::{Creation, create};
+pub use container::{Deletion, Execution};
+pub use create::create;
 pub use invoke::Run;
 pub(crate) use invoke::{Invocation, Streams};
 
@@ -54,18 +55,22 @@ pub struct ExternalRequest<'a> {
     pub bundle: &'a Path,
     /// The host's mount namespace.
     pub mounts: BorrowedFd<'a>,
+    /// How long one run of it may take: [`Run::PATIENCE`], and what the container's hooks may.
+    pub patience: Duration,
 }
 
 /// A container that another runtime has made.
 #[derive(Debug)]
 pub struct External {
-    program: PathBuf,
-    id: String,
-    bundle: PathBuf,
+    pub(crate) program: PathBuf,
+    pub(crate) id: String,
+    pub(crate) bundle: PathBuf,
+    /// How long one run of the program may take.
+    pub(crate) patience: Duration,
     /// Where its root and volumes are mounted.
-    mounts: OwnedFd,
+    pub(crate) mounts: OwnedFd,
     /// Sessions so far: each has files of its own.
-    sessions: AtomicU32,
+    pub(crate) sessions: AtomicU32,
 }
 
 /// Reads the process id that a runtime has written.

@@ -58,7 +58,7 @@ fn prepare<'a>(request: &'a CreateRequest<'_>, copies: Copies, end: &ChildEnd) -
             "its specification has no process",
         ));
     };
-    refuse_unsupported(&spec)?;
+    refuse_unsupported(&spec, request)?;
     let mut procfs = detached_procfs()?;
     let hierarchies = hierarchies_for(&spec, request, &procfs)?;
     process::set_oom_score(&procfs, process)?;
@@ -82,6 +82,11 @@ fn prepare<'a>(request: &'a CreateRequest<'_>, copies: Copies, end: &ChildEnd) -
     }
     own_namespaces(&spec, &request.namespaces)?;
     let root = build(&spec, request, copies, (&procfs, hierarchies), premade)?;
+    if request.hooks.is_some() && (end.standing().is_err() || !end.wait_for_release()) {
+        // Whoever was to be told is gone.
+        leave(1);
+    }
+    root::pivot(root.as_fd())?;
     let times = Times {
         begun: 0,
         born,
@@ -133,17 +138,19 @@ fn target_proc(pid: &PidMode<'_>) -> Step<Option<OwnedFd>> {
 }
 
 /// Refuses what would be dangerous to leave out silently.
-fn refuse_unsupported(spec: &Spec) -> Step<()> {
+fn refuse_unsupported(spec: &Spec, request: &CreateRequest<'_>) -> Step<()> {
     let refused = |what: &str| {
         let reason = "the embedded runtime does not do that";
         Err(Failure::invalid("use", what, reason))
     };
-    if spec
-        .hooks()
-        .as_ref()
-        .is_some_and(|hooks| *hooks != Hooks::default())
-    {
-        return refused("hooks");
+    let has_hooks = || {
+        let hooks = spec.hooks().as_ref();
+        hooks.is_some_and(|hooks| *hooks != Hooks::default())
+    };
+    match (request.hooks, request.namespaces.user) {
+        (None, _) if has_hooks() => return refused("hooks that its caller does not know of"),
+        (Some(_), Some(_)) => return refused("hooks in a user namespace"),
+        _ => {}
     }
     let namespaces = spec
         .linux()
@@ -235,7 +242,7 @@ fn own_namespaces(spec: &Spec, namespaces: &Namespaces<'_>) -> Step<()> {
     Ok(())
 }
 
-/// Builds the file system and enters it; returns its root.
+/// Builds the file system; returns its root.
 fn build(
     spec: &Spec,
     request: &CreateRequest<'_>,
@@ -244,6 +251,9 @@ fn build(
     premade: Option<Premade>,
 ) -> Step<OwnedFd> {
     let entries = spec.mounts().as_deref().unwrap_or_default();
+    if let Some(hooked) = request.hooks {
+        root::enter_copy(hooked.mounts())?;
+    }
     root::make_all_private()?;
     let devices_are_made = premade.is_some();
     let made = match premade {
@@ -252,7 +262,13 @@ fn build(
             made
         }
         None => Premade {
-            root: root::mount_root(&request.root, &mounts::destinations(entries))?,
+            root: match request.hooks {
+                None => root::mount_root(&request.root, &mounts::destinations(entries))?,
+                Some(hooked) => {
+                    let needed = mounts::destinations(entries);
+                    root::mount_root_at(&hooked.root(), &request.root, &needed)?
+                }
+            },
             mounts: images::mount(&request.root, request.images)?,
             dev: None,
             sysfs: None,
@@ -280,7 +296,6 @@ fn build(
     if !devices_are_made {
         make_devices(in_root, spec)?;
     }
-    root::pivot(root.as_fd())?;
     Ok(root)
 }
 
@@ -349,6 +364,7 @@ fn finish<'a>(
             PidMode::New | PidMode::Host => Birth::Direct,
         },
         wait: Wait::ForRelease,
+        hooks: request.hooks,
         times: Times::default(),
     })
 }

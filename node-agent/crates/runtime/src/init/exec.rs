@@ -76,6 +76,7 @@ fn prepare<'a>(request: &'a ExecRequest<'_>) -> Step<Launch<'a>> {
         umask: Mode::from_raw_mode(process.user().umask().unwrap_or(0o022) & 0o777),
         birth: request.birth(),
         wait: Wait::Not,
+        hooks: None,
         times: Times::default(),
     })
 }

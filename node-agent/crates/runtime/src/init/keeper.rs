@@ -9,7 +9,6 @@ use agent_types::user::User;
 use oci_spec::runtime::{LinuxNamespaceType, Mount, Spec};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::Step;
 use super::create::begin;
@@ -160,6 +159,7 @@ fn create(stdio: Stdio, how: ExternalRequest<'_>, place: &OwnedFd) -> Step<Resul
         verb: "create",
         options: &options,
         id: how.id,
+        patience: how.patience,
     };
     let created = invocation.run(streams);
     let made = || {
@@ -185,6 +185,7 @@ fn discard(how: ExternalRequest<'_>) {
         verb: "delete",
         options: &["--force"],
         id: how.id,
+        patience: how.patience,
     };
     let _ = invocation.run(Streams::None);
 }
@@ -192,10 +193,7 @@ fn discard(how: ExternalRequest<'_>) {
 /// Enters a copy of the host's mounts. What the host mounts later is seen; what is mounted here is
 /// seen by nobody else.
 fn copy_host(host: BorrowedFd<'_>, cgroup: &CgroupAttach<'_>) -> Step<()> {
-    let failed = |error| Failure::io("copy", "the host's mounts", error);
-    move_into_link_name_space(host, Some(LinkNameSpaceType::Mount)).map_err(failed)?;
-    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)
-        .map_err(|error| failed(rustix::io::Errno::from_raw_os_error(error as i32)))?;
+    root::enter_copy(host)?;
     let top = open(Path::new("/"))?;
     let slave = Change::propagation(MountPropagationFlags::DOWNSTREAM);
     mount::change(top.as_fd(), &slave, Depth::Tree)

@@ -18,6 +18,7 @@ use super::program::Program;
 use super::terminal::{self, Terminal};
 use crate::channel::ChildEnd;
 use crate::failure::Failure;
+use crate::hooks::Hooked;
 use crate::maker::Birth;
 use crate::request::{ResolvedUser, Stdio};
 use crate::times::Times;
@@ -43,6 +44,8 @@ pub(super) struct Launch<'a> {
     pub(super) umask: Mode,
     pub(super) birth: Birth,
     pub(super) wait: Wait,
+    /// What is run before the program.
+    pub(super) hooks: Option<&'a Hooked>,
     /// What the maker is told of how it went.
     pub(super) times: Times,
 }
@@ -179,7 +182,8 @@ impl Launch<'_> {
         if self.wait == Wait::ForRelease && !end.wait_for_release() {
             leave(1);
         }
-        let failure = match self.last_steps() {
+        let hooks = || self.hooks.map_or(Ok(()), Hooked::before_program);
+        let failure = match self.last_steps().and_then(|()| hooks()) {
             Ok(()) => self.program.execute(),
             Err(failure) => failure,
         };

@@ -8,6 +8,7 @@ use agent_sys::mount::{self, Change, Depth, FilesystemError, FilesystemOption, n
 use agent_sys::pivot::PivotError;
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountAttrFlags, MountFlags, MountPropagationFlags, UnmountFlags};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::Step;
 use super::in_root::InRoot;
@@ -24,6 +25,25 @@ pub(super) fn make_all_private() -> Step<()> {
     let private = Change::propagation(MountPropagationFlags::PRIVATE);
     mount::change(root.as_fd(), &private, Depth::Tree)
         .map_err(|error| Failure::io("make private", "the caller's mounts", error))
+}
+
+/// Enters a copy of another mount namespace.
+pub(super) fn enter_copy(other: BorrowedFd<'_>) -> Step<()> {
+    let failed = |error| Failure::io("copy", "the host's mounts", error);
+    move_into_link_name_space(other, Some(LinkNameSpaceType::Mount)).map_err(failed)?;
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)
+        .map_err(|error| failed(rustix::io::Errno::from_raw_os_error(error as i32)))
+}
+
+/// Joins the layers and attaches them at `place`, which is made: where others look for the root
+/// before it is entered.
+pub(super) fn mount_root_at(place: &Path, root: &Root<'_>, needed: &[PathBuf]) -> Step<OwnedFd> {
+    let joined = joined(root, needed)?;
+    let failed = |error| Failure::io("make", place.display().to_string(), error);
+    std::fs::create_dir(place).map_err(failed)?;
+    mount::attach(joined.as_fd(), open_directory(place)?.as_fd())
+        .map_err(|error| Failure::io("attach", "the root file system", error))?;
+    Ok(joined)
 }
 
 /// Joins the layers, attaches them over the caller's root, where no path leads to, and returns the new root.

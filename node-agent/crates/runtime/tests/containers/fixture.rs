@@ -279,6 +279,7 @@ impl<'a> Container<'a> {
             images: &self.images,
             own_volumes: &self.own_volumes,
             stdio,
+            hooks: None,
         })?;
         Ok((created, stdout.into(), stderr.into()))
     }

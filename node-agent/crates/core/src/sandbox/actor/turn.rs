@@ -110,6 +110,9 @@ impl Actor {
     fn handle_shim(&mut self, event: Option<ShimEvent>) {
         match event {
             Some(ShimEvent::ContainerExited(report)) => self.container_exited(report),
+            Some(ShimEvent::HookFailed { container, message }) => {
+                tracing::warn!(container_id = %container, error = %message, "hook failed");
+            }
             // Sessions are followed by whoever opened them.
             Some(ShimEvent::ExecExited(_)) => {}
             Some(ShimEvent::Gone) | None => {
