@@ -325,15 +325,22 @@ async fn a_hook_that_hangs_is_killed_with_all_it_has_begun() -> Result<()> {
         let mut hook = hooks.hook(stage, &[]);
         hook["timeout"] = json!(1);
         let config = hooks.with(&stage.to_lowercase(), "exec sleep 31546", &[hook])?;
-        let Err(status) = hooks.create(&pod, &config).await else {
+        let creating = {
+            let (cri, id, pod_config) =
+                (hooks.node.cri.clone(), pod.id.clone(), pod.config.clone());
+            tokio::spawn(async move { cri.create_container(&id, &config, &pod_config).await })
+        };
+        // A shim's helpers, and whoever has lost a parent, are in the cgroups of this agent.
+        let left = || hooks.node.agent.running("sleep 31547");
+        let both = || Ok((left().len() == 2 || creating.is_finished()).then_some(()));
+        wait::until("it hangs", both)?;
+        let Err(status) = creating.await? else {
             bail!("{stage}: it ended");
         };
         assert!(
             status.message().contains("it did not end in 1 s"),
             "{status:?}"
         );
-        // A shim's helpers, and whoever lost a parent, are the shim's children.
-        let left = || hooks.node.agent.running("sleep 31547");
         let gone = || Ok(left().is_empty().then_some(()));
         wait::until("nothing of the hook is left", gone)?;
     }

@@ -191,40 +191,58 @@ fn echo_line(client: TcpStream) -> Result<()> {
     Ok(())
 }
 
+/// Forwards ports over one WebSocket, and returns what came by which channel.
+async fn forward_ports(
+    setting: &Setting,
+    protocol: &str,
+    ports: std::ops::RangeInclusive<u16>,
+) -> Result<String> {
+    let request = PortForwardRequest {
+        pod_sandbox_id: setting.sandbox.id.clone(),
+        port: ports.clone().map(i32::from).collect(),
+    };
+    let mut runtime = setting.node.cri.runtime.clone();
+    let url = runtime.port_forward(request).await?.into_inner().url;
+    let mut client = Command::new("/usr/bin/python3");
+    client.arg(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/streaming/socket_forward.py"
+    ));
+    client.args([&url, protocol, &ports.count().to_string()]);
+    command::run(&mut client)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_websocket_has_channels_of_its_own_for_each_port() -> Result<()> {
     let setting = Setting::start(&["/bin/pause"]).await?;
-    for (protocol, first) in [
-        ("v4.channel.k8s.io", 8100),
-        ("v4.base64.channel.k8s.io", 8200),
+    for (protocol, first, most) in [
+        ("v4.channel.k8s.io", 8100, 128),
+        ("v4.base64.channel.k8s.io", 8300, 40),
     ] {
+        let last = first + most - 1;
         let one = listen(&setting, first, 1, echo_line).await?;
-        let two = listen(&setting, first + 1, 1, echo_line).await?;
-        let ports = [first, 81, first + 1];
-        let request = PortForwardRequest {
-            pod_sandbox_id: setting.sandbox.id.clone(),
-            port: ports.map(i32::from).to_vec(),
-        };
-        let mut runtime = setting.node.cri.runtime.clone();
-        let url = runtime.port_forward(request).await?.into_inner().url;
-        let mut client = Command::new("/usr/bin/python3");
-        client.arg(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/streaming/socket_forward.py"
-        ));
-        client.args([&url, protocol, "3"]);
-        let text = command::run(&mut client)?;
+        let two = listen(&setting, last, 1, echo_line).await?;
+        let text = forward_ports(&setting, protocol, first..=last).await?;
         let seen: Value = serde_json::from_str(&text).context(text)?;
-        for (channel, wanted) in [
-            ("0", json!([first, "line 0\n"])),
-            ("1", json!([first, ""])),
-            ("2", json!([81, ""])),
-            ("4", json!([first + 1, "line 2\n"])),
+        let channel = |number: u16| seen[number.to_string()].clone();
+        for (number, wanted) in [
+            (0, json!([first, "line 0\n"])),
+            (1, json!([first, ""])),
+            (2, json!([first + 1, ""])),
+            (2 * most - 2, json!([last, format!("line {}\n", most - 1)])),
         ] {
-            assert_eq!(seen[channel], wanted, "{protocol}: {seen}");
+            assert_eq!(channel(number), wanted, "{protocol}: {seen}");
         }
-        let told = seen["3"][1].as_str().unwrap_or_default();
-        assert!(told.contains("error forwarding port 81"), "{seen}");
+        let told = channel(3)[1].as_str().unwrap_or_default().to_owned();
+        let wanted = format!("error forwarding port {}", first + 1);
+        assert!(told.contains(&wanted), "{seen}");
+        // One more has no channel, and is not left out silently.
+        let refused = forward_ports(&setting, protocol, first..=last + 1).await;
+        let Err(refused) = refused else {
+            anyhow::bail!("{protocol}: {} ports were taken", most + 1);
+        };
+        let refused = format!("{refused:#}");
+        assert!(refused.contains("400 Bad Request"), "{refused}");
         for server in [one, two] {
             server.join().expect("it does not panic")?;
         }

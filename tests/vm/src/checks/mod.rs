@@ -52,6 +52,8 @@ pub(crate) const CHECKS: &[Check] = checks![
     apparmor::confines_as_it_is_asked_to,
     pid::a_shared_namespace_has_its_holder_in_a_scope,
     stats::tell_what_is_used,
+    stats::tell_how_long_work_waits,
+    stats::tell_what_is_swapped_out,
     users::of_a_pod_are_others_on_the_host,
     driver::without_systemd_directories_do,
     restart::pods_go_on_when_the_service_is_restarted,

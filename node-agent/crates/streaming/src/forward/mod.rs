@@ -8,7 +8,7 @@ mod over_socket;
 mod over_spdy;
 mod pairs;
 
-pub(crate) use over_socket::serve as serve_socket;
+pub(crate) use over_socket::{most_ports, serve as serve_socket};
 pub(crate) use over_spdy::serve as serve_spdy;
 
 /// Names spoken over SPDY.

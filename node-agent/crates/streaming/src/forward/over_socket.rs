@@ -15,10 +15,12 @@ use crate::outlet::Outlet;
 use crate::socket::Channels;
 use crate::transport::Transport;
 
-/// Most ports of a client; in text, a channel is a character.
-const MAX_PORTS: usize = 32;
+/// Returns how many ports a WebSocket of this subprotocol has channels for.
+pub(crate) fn most_ports(protocol: &str) -> usize {
+    codec(protocol).channels() / 2
+}
 
-/// Serves one client until all its connections have ended or it has left.
+/// Serves one client, whose ports are at most [`most_ports`], until all its connections have ended or it has left.
 pub(crate) async fn serve<B: Backend>(
     backend: &Arc<B>,
     ticket: B::Ticket,
@@ -26,8 +28,8 @@ pub(crate) async fn serve<B: Backend>(
     transport: Transport,
     protocol: &str,
 ) {
-    let ports = &ports[..ports.len().min(MAX_PORTS)];
-    let numbers: Vec<(u8, u16)> = (0..).step_by(2).zip(ports.iter().copied()).collect();
+    let even = (0..=u8::MAX).step_by(2);
+    let numbers: Vec<(u8, u16)> = even.zip(ports.iter().copied()).collect();
     let inputs: Vec<u8> = numbers.iter().map(|(channel, _)| *channel).collect();
     let (channels, inflows) = Channels::open(transport, codec(protocol), &inputs);
     let ticket = Arc::new(ticket);

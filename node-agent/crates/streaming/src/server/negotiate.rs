@@ -36,6 +36,8 @@ pub(super) enum Refusal {
     NoUpgrade,
     #[error("the WebSocket's version or key is missing or not valid")]
     Handshake,
+    #[error("the URL is for {count} ports, and the protocol asked for has channels for {most}")]
+    Ports { count: usize, most: usize },
     #[error("none of the protocols asked for is spoken here: {}", accepted.join(", "))]
     Protocol {
         carrier: Carrier,
@@ -90,6 +92,25 @@ pub(super) fn protocol(
         })
 }
 
+/// Refuses a WebSocket that has too few channels for the ports of its URL.
+pub(super) fn check_ports(
+    grant: &Grant,
+    carrier: &Carrier,
+    protocol: &'static str,
+) -> Result<(), Refusal> {
+    let (Grant::Forward { ports }, Carrier::Socket { .. }) = (grant, carrier) else {
+        return Ok(());
+    };
+    let most = forward::most_ports(protocol);
+    if protocol == forward::TUNNEL || ports.len() <= most {
+        return Ok(());
+    }
+    Err(Refusal::Ports {
+        count: ports.len(),
+        most,
+    })
+}
+
 /// Whether a grant is for the streams of a process.
 pub(super) const fn is_command(grant: &Grant) -> bool {
     matches!(grant, Grant::Command(_))
@@ -141,6 +162,29 @@ mod tests {
         asked.insert("sec-websocket-key", key);
         let accept = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".to_owned();
         assert_eq!(carrier(&asked), Ok(Carrier::Socket { accept }));
+    }
+
+    #[test]
+    fn a_websocket_carries_as_many_ports_as_it_has_channels_for() {
+        let socket = Carrier::Socket {
+            accept: String::new(),
+        };
+        let ports = |count| Grant::Forward {
+            ports: vec![80; count],
+        };
+        for (protocol, most) in [
+            ("", 128),
+            ("v4.channel.k8s.io", 128),
+            ("v4.base64.channel.k8s.io", 40),
+        ] {
+            assert_eq!(check_ports(&ports(most), &socket, protocol), Ok(()));
+            let refused = check_ports(&ports(most + 1), &socket, protocol);
+            let count = most + 1;
+            assert_eq!(refused, Err(Refusal::Ports { count, most }));
+        }
+        // These name their ports by themselves.
+        assert_eq!(check_ports(&ports(500), &socket, forward::TUNNEL), Ok(()));
+        assert_eq!(check_ports(&ports(500), &Carrier::Spdy, ""), Ok(()));
     }
 
     #[test]

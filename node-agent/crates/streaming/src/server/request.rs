@@ -55,6 +55,9 @@ impl<B: Backend> Server<B> {
         if negotiate::is_command(&grant) != command {
             return plain(StatusCode::NOT_FOUND, "the ticket is for something else");
         }
+        if let Err(refusal) = negotiate::check_ports(&grant, &carrier, protocol) {
+            return refused(&refusal);
+        }
         let answer = switching(&carrier, protocol);
         let client = Client {
             grant,

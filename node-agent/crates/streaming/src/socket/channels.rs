@@ -16,6 +16,9 @@ use crate::transport::{Gone, LINGER, Transport, Writer};
 /// Bytes from a client that may wait in one channel.
 const CAPACITY: usize = 64 << 10;
 
+/// Bytes from a client that may wait in all its channels, where these are many.
+const ALL_CAPACITY: usize = 2 << 20;
+
 /// Close code of a connection that has done what it was for.
 const NORMAL: u16 = 1000;
 
@@ -61,8 +64,9 @@ impl Channels {
         let gone = CancellationToken::new();
         let mut feeds = Vec::new();
         let mut inflows = Vec::new();
+        let capacity = CAPACITY.min(ALL_CAPACITY / inputs.len().max(1));
         for channel in inputs {
-            let (feed, inflow) = inflow::queue(CAPACITY);
+            let (feed, inflow) = inflow::queue(capacity);
             feeds.push((*channel, feed));
             inflows.push(inflow);
         }

@@ -14,6 +14,15 @@ pub(crate) enum Codec {
 }
 
 impl Codec {
+    /// Returns how many channels messages can name. A text's character must be one of ASCII, or it
+    /// would be two bytes.
+    pub(crate) const fn channels(self) -> usize {
+        match self {
+            Self::Binary => 256,
+            Self::Base64 => 128 - b'0' as usize,
+        }
+    }
+
     /// Returns the channel that the first byte of a message names.
     pub(crate) fn channel(self, first: u8) -> Option<u8> {
         match self {
@@ -48,5 +57,9 @@ mod tests {
         assert_eq!(Codec::decode(&message[1..]).unwrap(), b"hello");
         assert_eq!(Codec::Base64.channel(b'%'), None);
         assert_eq!(Codec::decode(b"%"), None);
+        let last = u8::try_from(Codec::Base64.channels() - 1).unwrap();
+        let message = Codec::text(last, b"hello");
+        assert!(message.is_ascii(), "{message:?}");
+        assert_eq!(Codec::Base64.channel(message[0]), Some(last));
     }
 }
