@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use agent_runtime::{Deletion, Ending};
 use agent_types::time::nanoseconds;
 use proto_shim::ContainerExited;
 
@@ -32,7 +33,27 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) directory: &'a Directory,
 }
 
+/// What is done about a container whose processes are gone.
+#[derive(Debug)]
+pub(crate) enum Forgetting {
+    /// The runtime that has made it forgets it.
+    Other(Deletion),
+    /// Its last hooks are run.
+    Hooks(Ending),
+}
+
 impl Container {
+    /// Has the runtime that has made it forget it, or its last hooks run, once; nothing to do for
+    /// one of ours without hooks.
+    pub(crate) fn forget(&mut self) -> Option<Forgetting> {
+        let hooked = self.hooked.take();
+        // Where that fails: its process is gone, and its cgroup and mounts go by themselves.
+        if let Some(external) = self.external.take() {
+            return external.delete().ok().map(Forgetting::Other);
+        }
+        hooked?.end().ok().flatten().map(Forgetting::Hooks)
+    }
+
     /// Splits into streams and what passing their bytes on needs.
     pub(crate) fn passage<'a>(
         &'a mut self,

@@ -20,7 +20,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
 
-use agent_runtime::{Deletion, Ending, External, Hooked, StartGate};
+use agent_runtime::{External, Hooked, StartGate};
 use agent_types::ContainerId;
 use proto_shim::{ContainerExited, ContainerReport};
 
@@ -69,15 +69,6 @@ pub(crate) enum PidNamespace {
     Own,
     /// The shim must: the namespace is the sandbox's or the host's.
     Shared,
-}
-
-/// What is done about a container whose processes are gone.
-#[derive(Debug)]
-pub(crate) enum Forgetting {
-    /// The runtime that has made it forgets it.
-    Other(Deletion),
-    /// Its last hooks are run.
-    Hooks(Ending),
 }
 
 /// One container.
@@ -172,17 +163,6 @@ impl Container {
             PidNamespace::Own => self.cgroup.thaw(),
             PidNamespace::Shared => self.cgroup.kill(),
         }
-    }
-
-    /// Has the runtime that has made it forget it, or its last hooks run, once; nothing to do for
-    /// one of ours without hooks.
-    pub(crate) fn forget(&mut self) -> Option<Forgetting> {
-        let hooked = self.hooked.take();
-        // Where that fails: its process is gone, and its cgroup and mounts go by themselves.
-        if let Some(external) = self.external.take() {
-            return external.delete().ok().map(Forgetting::Other);
-        }
-        hooked?.end().ok().flatten().map(Forgetting::Hooks)
     }
 
     /// Returns what an agent that has just come is told.
