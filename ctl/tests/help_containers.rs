@@ -362,8 +362,8 @@ fn of_exec() {
           -w, --workdir <DIRECTORY>  Run it in this directory of the container
           -h, --help                 Print help
 
-        ctl ends with the code of the process: 126 if it cannot be executed, 127 if it does not exist, 125
-        if the request fails.
+        ctl ends with the code of the process: 126 if it cannot be executed, 127 if it or its working
+        directory does not exist, 125 if the request fails.
     "#]]);
 }
 

@@ -49,6 +49,9 @@ async fn exec_has_its_flags_streams_and_codes() -> Result<()> {
     for (words, code) in [
         (vec!["exec", "one", "/no/such/program"], 127),
         (vec!["exec", "one", "/etc/passwd"], 126),
+        (vec!["exec", "-w", "/nowhere", "one", "true"], 127),
+        (vec!["exec", "-w", "/etc/passwd", "one", "true"], 126),
+        (vec!["exec", "-w", "relative", "one", "true"], 125),
         (vec!["exec", "nobody", "true"], 125),
         (vec!["exec", "one", "sh", "-c", "kill -9 $$"], 137),
     ] {

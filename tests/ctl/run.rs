@@ -241,6 +241,18 @@ async fn names_are_taken_once_and_ids_may_be_shortened() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_name_is_free_once_its_container_is_said_to_be_gone() -> Result<()> {
+    let node = Node::start().await?;
+    let ctl = node.ctl()?;
+    for _ in 0..10 {
+        ctl.ok(&["run", "-d", "--name", "one", &node.image, "/bin/pause"])?;
+        ctl.ok(&["rm", "-f", "one"])?;
+        ctl.ok(&["run", "--rm", "--name", "one", &node.image, "/bin/true"])?;
+    }
+    node.finish().await
+}
+
+#[tokio::test]
 async fn signals_are_passed_on() -> Result<()> {
     let node = Node::start().await?;
     let ctl = node.ctl()?;

@@ -92,3 +92,37 @@ async fn ctl_gives_no_network_or_anothers() -> Result<()> {
     ctl.ok(&["rm", "-f", "first"])?;
     node.finish().await
 }
+
+/// As docker has it: a network goes with the run of the container that it is of, and who has joined
+/// it joins the next one at its own next start.
+#[tokio::test]
+async fn a_network_that_is_joined_is_the_one_of_the_moment() -> Result<()> {
+    let node = Node::start().await?;
+    let ctl = node.ctl()?;
+    let pause = [node.image.as_str(), "/bin/pause"];
+    ctl.ok(&[&["run", "-d", "--name", "first"], &pause[..]].concat())?;
+    let joins = [
+        "run",
+        "-d",
+        "--name",
+        "second",
+        "--network",
+        "container:first",
+    ];
+    ctl.ok(&[&joins[..], &pause].concat())?;
+    let network = |name: &str| ctl.ok(&["exec", name, "readlink", "/proc/self/ns/net"]);
+    assert_eq!(network("first")?, network("second")?);
+    ctl.ok(&["restart", "first"])?;
+    assert_ne!(network("first")?, network("second")?);
+    ctl.ok(&["restart", "second"])?;
+    assert_eq!(network("first")?, network("second")?);
+    ctl.ok(&["stop", "-t", "0", "first"])?;
+    let refused = ctl.run(&["restart", "-t", "0", "second"])?;
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains("is not running"), "{refused:?}");
+    ctl.ok(&["start", "first"])?;
+    ctl.ok(&["start", "second"])?;
+    assert_eq!(network("first")?, network("second")?);
+    ctl.ok(&["rm", "-f", "first", "second"])?;
+    node.finish().await
+}

@@ -13,7 +13,7 @@ use crate::terminal::{self, DetachKeys, RawTerminal};
 /// Run a further process in a running container
 #[derive(Debug, Args)]
 #[command(
-    after_help = "ctl ends with the code of the process: 126 if it cannot be executed, 127 if it does not exist, 125 if the request fails."
+    after_help = "ctl ends with the code of the process: 126 if it cannot be executed, 127 if it or its working directory does not exist, 125 if the request fails."
 )]
 #[command(override_usage = "ctl exec [OPTIONS] CONTAINER COMMAND [ARG...]")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of docker's")]

@@ -1,4 +1,5 @@
 use clap::{ArgAction, Args};
+use proto::agent::RemoveContainerRequest;
 
 use super::create::create;
 use super::options::ContainerOptions;
@@ -71,6 +72,7 @@ pub(super) async fn run(
     }
     Foreground::check_terminal(terminal, streams.stdin)?;
     spec.stdin_once = streams.stdin;
+    let auto_remove = spec.auto_remove;
     let created = create(client, out, &args.options, spec).await?;
     let foreground = Foreground {
         client,
@@ -88,5 +90,15 @@ pub(super) async fn run(
     };
     let connected = foreground.connect().await?;
     start(client, &created.name).await?;
-    connected.run(out).await
+    let ended = connected.run(out).await?;
+    if auto_remove {
+        // The agent does that by itself. Asked for it, it answers when the name is free; refused, the
+        // user has left it running.
+        let request = RemoveContainerRequest {
+            container: created.id,
+            force: false,
+        };
+        drop(client.containers().remove(request).await);
+    }
+    Ok(ended)
 }

@@ -1,6 +1,7 @@
 //! What a shim's refusals mean to the verbs.
 
 use agent_shim_client::{Events, Refusal, RequestError, ShimEvent};
+use rustix::io::Errno;
 
 fn refusal(error: &RequestError) -> Option<Refusal> {
     match error {
@@ -15,6 +16,24 @@ pub(crate) fn program_exit_code(error: &RequestError) -> Option<i32> {
     match refusal(error)? {
         Refusal::ProgramNotFound => Some(127),
         Refusal::ProgramNotExecutable => Some(126),
+        _ => None,
+    }
+}
+
+/// Returns docker's exit code for a session's working directory that cannot be entered: 127 when
+/// it is not there, 126 when it is none or may not be; `None` for everything else.
+pub(crate) fn directory_exit_code(error: &RequestError) -> Option<i32> {
+    let RequestError::Refused {
+        refusal: Refusal::Invalid,
+        errno,
+        ..
+    } = error
+    else {
+        return None;
+    };
+    match Errno::from_raw_os_error(*errno) {
+        Errno::NOENT => Some(127),
+        Errno::NOTDIR | Errno::ACCESS => Some(126),
         _ => None,
     }
 }

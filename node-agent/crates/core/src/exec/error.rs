@@ -107,12 +107,13 @@ impl ExecError {
         }
     }
 
-    /// Returns docker's exit code for it: 127 for a program that is not there, 126 for one that
-    /// cannot be executed, `None` for everything else.
+    /// Returns docker's exit code for it: 127 for a program or a working directory that is not
+    /// there, 126 for one that cannot be executed or entered, `None` for everything else.
     #[must_use]
     pub fn program_exit_code(&self) -> Option<i32> {
         match self {
             Self::Program { source, .. } => crate::shim::program_exit_code(source),
+            Self::Shim { source, .. } => crate::shim::directory_exit_code(source),
             _ => None,
         }
     }

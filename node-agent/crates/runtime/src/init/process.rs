@@ -157,7 +157,7 @@ pub(super) fn enter_directory(root: InRoot<'_>, path: &Path, missing: Missing) -
         |error: std::io::Error| Failure::io("enter", shown(), error).of_kind(FailureKind::Invalid);
     let directory = opened.map_err(failed)?;
     if type_of(directory.as_fd()).map_err(failed)? != FileType::Directory {
-        return Err(refused("it is not a directory"));
+        return Err(failed(Errno::NOTDIR.into()));
     }
     rustix::process::fchdir(&directory).map_err(|error| failed(error.into()))?;
     // A directory that is not reachable from the root has a name that does not begin with a slash.

@@ -220,6 +220,10 @@ impl Actor {
         reply: Reply<(), RemoveError>,
     ) {
         let Some(slot) = self.slots.get_mut(id) else {
+            if self.is_local() && self.phase == SandboxPhase::Removing {
+                self.gone_waiters.push(reply);
+                return;
+            }
             let id = id.to_string();
             drop(reply.send(Err(Arc::new(RemoveError::NotFound { id }))));
             return;
@@ -269,16 +273,18 @@ impl Actor {
                 let slot = self.slots.remove(id);
                 self.order.retain(|other| other != id);
                 self.tell(Subject::Container, Action::Remove, id.as_str(), attributes);
-                self.index.remove_container(id);
-                self.publish();
-                if let Some(mut slot) = slot {
-                    answer(&mut slot.remove_waiters, &Ok(()));
-                }
+                let mut waiters = slot.map(|slot| slot.remove_waiters).unwrap_or_default();
                 if self.is_local() {
-                    // The sandbox of a person's container goes with it.
+                    // The sandbox of a person's container goes with it, and then only is its name
+                    // free: until then it is found, and waited for.
                     let (reply, _) = oneshot::channel();
                     self.remove_waiters.push(reply);
+                    self.gone_waiters.append(&mut waiters);
+                } else {
+                    self.index.remove_container(id);
                 }
+                self.publish();
+                answer(&mut waiters, &Ok(()));
                 if self.slots.is_empty() {
                     self.drive_removal();
                 }

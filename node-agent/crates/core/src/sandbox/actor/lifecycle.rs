@@ -261,6 +261,7 @@ impl Actor {
             // Records stay as long as something of it may still be there.
             let failed = self.report_leftover();
             answer(&mut self.remove_waiters, &failed);
+            answer(&mut self.gone_waiters, &Ok(()));
             return;
         }
         self.move_on(SandboxEvent::RemoveAsked);
@@ -291,6 +292,10 @@ impl Actor {
     pub(super) fn forgotten(&mut self, result: Result<(), TeardownError>) {
         match result {
             Ok(()) => {
+                if self.is_local() {
+                    let container = agent_types::ContainerId::from(&self.record.id);
+                    self.index.remove_container(&container);
+                }
                 self.index.forget_sandbox(&self.record);
                 self.gone = true;
                 if !self.is_local() {
@@ -312,6 +317,8 @@ impl Actor {
                 answer(&mut self.remove_waiters, &Err(error));
             }
         }
+        // What is left of the sandbox is told in the log; the container is gone.
+        answer(&mut self.gone_waiters, &Ok(()));
     }
 
     /// Saves a container's state without waiting: a crash before it is written costs nothing,

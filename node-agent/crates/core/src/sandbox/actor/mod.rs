@@ -31,6 +31,7 @@ use super::error::{EndError, RunError};
 use super::spec::SandboxRecord;
 use super::state::SandboxPhase;
 use super::view::SandboxView;
+use crate::container::RemoveError;
 use crate::node::index::Index;
 use crate::services::Services;
 
@@ -72,6 +73,8 @@ struct Actor {
     up_waiters: Vec<Reply<(), RunError>>,
     stop_waiters: Vec<Reply<(), EndError>>,
     remove_waiters: Vec<Reply<(), EndError>>,
+    /// Who wait for the end of a person's container that is removed, name and all.
+    gone_waiters: Vec<Reply<(), RemoveError>>,
     own: mpsc::Sender<Message>,
     shim_events: Option<Events>,
     view: watch::Sender<Arc<SandboxView>>,
@@ -128,6 +131,7 @@ pub(crate) fn spawn(
         up_waiters: Vec::new(),
         stop_waiters: Vec::new(),
         remove_waiters: Vec::new(),
+        gone_waiters: Vec::new(),
         own,
         shim_events: None,
         view,
