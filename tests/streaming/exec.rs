@@ -1,13 +1,10 @@
 //! Exec over a WebSocket, by a client that is not `kubectl`: Python's websocket-client.
 
-use std::process::Command;
-
 use anyhow::{Context as _, Result};
-use harness::command;
 use proto::cri::ExecRequest;
 use serde_json::Value;
 
-use crate::Setting;
+use crate::{Setting, script};
 
 /// Runs a shell line over a WebSocket and returns what the client saw.
 async fn run(setting: &Setting, protocol: &str, line: &str, stdin: &str) -> Result<Value> {
@@ -21,15 +18,7 @@ async fn run(setting: &Setting, protocol: &str, line: &str, stdin: &str) -> Resu
     };
     let mut runtime = setting.node.cri.runtime.clone();
     let url = runtime.exec(request).await?.into_inner().url;
-    let mut client = Command::new("/usr/bin/python3");
-    client
-        .arg(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/streaming/socket_client.py"
-        ))
-        .args([&url, protocol, stdin]);
-    let text = command::run(&mut client)?;
-    serde_json::from_str(&text).context(text)
+    script("socket_client.py", &[&url, protocol, stdin])
 }
 
 #[tokio::test(flavor = "multi_thread")]

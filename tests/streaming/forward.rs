@@ -3,15 +3,15 @@
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::thread::JoinHandle;
 
 use anyhow::{Context as _, Result};
-use harness::{command, wait};
+use harness::wait;
 use proto::cri::{ContainerStatusRequest, PortForwardRequest};
 use serde_json::{Value, json};
 
-use crate::Setting;
+use crate::{Setting, script};
 
 /// A `kubectl port-forward` that listens; ends when it is dropped.
 struct Forward {
@@ -196,20 +196,15 @@ async fn forward_ports(
     setting: &Setting,
     protocol: &str,
     ports: std::ops::RangeInclusive<u16>,
-) -> Result<String> {
+) -> Result<Value> {
     let request = PortForwardRequest {
         pod_sandbox_id: setting.sandbox.id.clone(),
         port: ports.clone().map(i32::from).collect(),
     };
     let mut runtime = setting.node.cri.runtime.clone();
     let url = runtime.port_forward(request).await?.into_inner().url;
-    let mut client = Command::new("/usr/bin/python3");
-    client.arg(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/streaming/socket_forward.py"
-    ));
-    client.args([&url, protocol, &ports.count().to_string()]);
-    command::run(&mut client)
+    let count = ports.count().to_string();
+    script("socket_forward.py", &[&url, protocol, &count])
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -222,8 +217,7 @@ async fn a_websocket_has_channels_of_its_own_for_each_port() -> Result<()> {
         let last = first + most - 1;
         let one = listen(&setting, first, 1, echo_line).await?;
         let two = listen(&setting, last, 1, echo_line).await?;
-        let text = forward_ports(&setting, protocol, first..=last).await?;
-        let seen: Value = serde_json::from_str(&text).context(text)?;
+        let seen = forward_ports(&setting, protocol, first..=last).await?;
         let channel = |number: u16| seen[number.to_string()].clone();
         for (number, wanted) in [
             (0, json!([first, "line 0\n"])),

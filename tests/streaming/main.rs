@@ -6,9 +6,23 @@ mod forward;
 mod kubectl;
 mod tickets;
 
-use anyhow::Result;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
 use harness::cluster::{Cluster, Pod};
+use harness::command;
 use harness::node::{Node, Sandbox};
+use serde_json::Value;
+
+/// Runs one of the scripts beside this file, which leaves nothing there, and returns what it prints.
+fn script(name: &str, arguments: &[&str]) -> Result<Value> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("streaming");
+    let mut python = Command::new("/usr/bin/python3");
+    python.arg("-B").arg(here.join(name)).args(arguments);
+    let text = command::run(&mut python)?;
+    serde_json::from_str(&text).context(text)
+}
 
 /// A node with one pod, known to a cluster as `pod`; its container `main` runs `command`.
 struct Setting {
