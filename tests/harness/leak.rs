@@ -92,6 +92,7 @@ impl Scope {
 
     /// Removes everything; for the end of a test, whatever it left.
     pub fn clear(&self) -> Result<()> {
+        process::end_all("an agent that was left behind is gone", || self.abandoned())?;
         process::end_all("the launcher and the shims are gone", || {
             Ok(self.own()?.iter().map(|one| one.pid).collect())
         })?;
@@ -113,6 +114,21 @@ impl Scope {
         settings::put_back(&changed)?;
         drop(turn);
         Ok(())
+    }
+
+    /// Returns daemons with this cgroup parent. Their test was killed, or the slot were not ours:
+    /// each would take what the next agent makes there for its own.
+    fn abandoned(&self) -> Result<Vec<u32>> {
+        let parent = format!("parent = \"/{}\"", self.names.cgroup);
+        let has_it = |one: &Process| {
+            let mut words = one.command.split(' ');
+            let file = words.find(|word| *word == "--config").and(words.next());
+            let text = file.and_then(|file| std::fs::read_to_string(file).ok());
+            text.is_some_and(|text| text.lines().any(|line| line == parent))
+        };
+        let mut all = process::all()?;
+        all.retain(|one| one.state != 'Z' && self.daemon != Some(one.pid) && has_it(one));
+        Ok(all.iter().map(|one| one.pid).collect())
     }
 
     /// Lets network namespaces go that are pinned below the directory.

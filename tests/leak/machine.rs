@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
-use harness::command;
+use harness::agent::Agent;
+use harness::leak::Scope;
 use harness::node::Node;
 use harness::registry::free_address;
+use harness::{command, process};
 use proto::cri::{PortMapping, Protocol};
 
 /// Moves this thread, and whatever it starts from now on, into a network of its own.
@@ -126,6 +128,21 @@ async fn the_network_is_as_it_was_found() -> Result<()> {
         Ok(Some(()))
     })?;
     node.agent.finish()
+}
+
+/// The slot is the next test's as soon as the one before is killed; its agent goes on.
+#[tokio::test]
+async fn an_agent_whose_test_was_killed_is_ended_by_the_next() -> Result<()> {
+    let agent = Agent::start().await?;
+    let next = Scope {
+        directory: agent.directory().join("of-the-next"),
+        daemon: None,
+        ..agent.scope()
+    };
+    next.clear()?;
+    let left = process::read(agent.pid());
+    assert!(left.as_ref().is_none_or(|one| one.state == 'Z'), "{left:?}");
+    Ok(())
 }
 
 /// What [`harness::leak::Scope::clear`] does for a test that did not come to its end.
