@@ -345,6 +345,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn short_reports_arrive_in_order() {
+        let (maker, child) = open().unwrap();
+        let warning = Failure::invalid("run", "a hook", "it is late");
+        child.standing().unwrap();
+        child.warned(&warning).unwrap();
+        child.done(7).unwrap();
+        assert!(matches!(maker.receive(), Ok(Some(Report::Standing))));
+        let Ok(Some(Report::Warned(told))) = maker.receive() else {
+            panic!("no warning");
+        };
+        assert_eq!(told.to_string(), warning.to_string());
+        assert!(matches!(maker.receive(), Ok(Some(Report::Done(7)))));
+    }
+
+    #[test]
     fn a_report_arrives_with_its_descriptors() {
         let (maker, child) = open().unwrap();
         let user = ResolvedUser {
