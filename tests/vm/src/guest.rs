@@ -113,6 +113,8 @@ impl Guest {
         let config = std::fs::read_to_string(format!("{SHARE}/deploy/kubelet/node-agent.toml"))?;
         let config = config.replace("cri = \"cni\"", "cri = \"built-in\"");
         ensure!(config.contains("built-in"));
+        let runtimes = "\n[runtimes.runc]\npath = \"/usr/sbin/runc\"\n[runtimes.crun]\npath = \"/usr/bin/crun\"\n";
+        let config = config + runtimes;
         std::fs::create_dir_all("/etc/node-agent")?;
         std::fs::write("/etc/node-agent/config.toml", config)?;
         std::fs::copy(

@@ -77,6 +77,8 @@ pub(crate) const SELINUX: &[Check] = checks![
     selinux::are_what_is_asked_for,
     selinux::are_refused_where_the_policy_knows_them_not,
     selinux::volumes_are_relabelled_where_it_is_asked_for,
+    selinux::confine_where_the_policy_is_enforced,
+    selinux::reach_the_containers_of_other_runtimes,
     users::of_a_pod_are_others_on_the_host,
     selinux::outlive_a_restart,
 ];

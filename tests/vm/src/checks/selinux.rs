@@ -1,4 +1,4 @@
-//! SELinux labels, with the policy that `tests/vm/policy` prints, which knows them and enforces nothing.
+//! SELinux labels, with the policy that `tests/vm/policy` prints, which is enforced where a check says so.
 
 use std::path::Path;
 
@@ -265,6 +265,108 @@ pub(super) async fn volumes_are_relabelled_where_it_is_asked_for(guest: &mut Gue
     }
     ensure!(label_of("/etc/passwd")? == passwd);
     sh("rm -rf /srv/labels")?;
+    Ok(())
+}
+
+/// Has the kernel enforce its policy, or tell only.
+fn enforce(how: bool) -> Result<()> {
+    let digit = if how { "1" } else { "0" };
+    std::fs::write("/sys/fs/selinux/enforce", digit).context("have the policy enforced")
+}
+
+/// Where the kernel does what the policy says, a container has its own files, and not even its root
+/// has those of the host that were not given to it.
+pub(super) async fn confine_where_the_policy_is_enforced(guest: &mut Guest) -> Result<()> {
+    sh(
+        "rm -rf /srv/confined; mkdir -p /srv/confined/asked /srv/confined/unasked; echo mine >/srv/confined/asked/file; echo secret >/srv/confined/unasked/file",
+    )?;
+    let sandbox = guest.sandbox_of(pod("selinux-confined", None)).await?;
+    let mut config = container(guest, "confined", |_| {});
+    config.mounts = ["asked", "unasked"]
+        .map(|name| Mount {
+            host_path: format!("/srv/confined/{name}"),
+            container_path: format!("/mnt/{name}"),
+            selinux_relabel: name == "asked",
+            ..Mount::default()
+        })
+        .into();
+    enforce(true)?;
+    let checked = confined(guest, &sandbox, &config).await;
+    enforce(false)?;
+    let id = checked?;
+    // It was the policy that stood before them.
+    let told = guest.exec(&id, "cat /mnt/unasked/file").await?;
+    ensure!(told == "secret\n", "{told}");
+    sh("rm -rf /srv/confined")?;
+    Ok(())
+}
+
+async fn confined(guest: &Guest, sandbox: &Sandbox, config: &ContainerConfig) -> Result<String> {
+    let id = guest.run(sandbox, config).await?;
+    let label = own_label(guest, sandbox, config).await?;
+    let log = std::fs::read_to_string(guest.log(sandbox, config))?;
+    ensure!(label.contains(":container_t:"), "{log}");
+    for (line, told) in [
+        ("id -u; cat /proc/self/comm", "0\ncat\n"),
+        ("echo own >/own; cat /own", "own\n"),
+        ("echo shared >/dev/shm/own; cat /dev/shm/own", "shared\n"),
+        ("cat /mnt/asked/file; echo more >>/mnt/asked/file", "mine\n"),
+    ] {
+        let seen = guest.exec(&id, line).await.context(line)?;
+        ensure!(seen == told, "{line}: {seen}");
+    }
+    for line in [
+        "cat /mnt/unasked/file",
+        "ls /mnt/unasked",
+        "echo more >>/mnt/unasked/file",
+        "touch /mnt/unasked/new",
+    ] {
+        let seen = guest
+            .exec(&id, &format!("{{ {line}; }} 2>&1 || true"))
+            .await?;
+        ensure!(seen.contains("Permission denied"), "{line}: {seen}");
+    }
+    Ok(id)
+}
+
+/// Other runtimes are told the labels, and mount what they mount with them.
+pub(super) async fn reach_the_containers_of_other_runtimes(guest: &mut Guest) -> Result<()> {
+    for handler in ["runc", "crun"] {
+        let config = pod(&format!("selinux-{handler}"), None);
+        let id = guest.cri.run_sandbox_with(&config, handler).await?;
+        let sandbox = Sandbox { id, config };
+        let config = container(guest, "main", |_| {});
+        let id = guest.run(&sandbox, &config).await?;
+        let label = own_label(guest, &sandbox, &config).await?;
+        let level = level_of(&label);
+        ensure!(
+            label == format!("system_u:system_r:container_t:{level}") && level.contains(','),
+            "{handler}: {label}"
+        );
+        let session = guest.exec(&id, "cat /proc/self/attr/current").await?;
+        ensure!(
+            session.trim_end_matches(['\0', '\n']) == label,
+            "{handler}: {session:?}"
+        );
+        guest.exec(&id, "echo >/own; echo >/dev/shm/own").await?;
+        let (pid, _) = process_of(&label).context(handler)?;
+        let files = format!("system_u:object_r:container_file_t:{level}");
+        for path in [
+            "",
+            "own",
+            "dev",
+            "dev/null",
+            "dev/pts",
+            "dev/shm/own",
+            "etc/hosts",
+        ] {
+            let seen = label_of(format!("/proc/{pid}/root/{path}"))?;
+            ensure!(
+                seen == files,
+                "{handler}: /{path} has {seen} and not {files}"
+            );
+        }
+    }
     Ok(())
 }
 
