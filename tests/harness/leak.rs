@@ -53,6 +53,9 @@ impl Scope {
     }
 
     /// Returns which of the traces belong to sandboxes, given those of an idle agent.
+    ///
+    /// A daemon keeps one network ready for the next sandbox once it had one: a link more is one of
+    /// a sandbox.
     #[must_use]
     pub fn of_sandboxes(&self, traces: &Traces, idle: &Traces) -> Traces {
         // Made with the first sandbox, and kept for the next.
@@ -63,9 +66,11 @@ impl Scope {
                 || line.starts_with("table ")
                 || line.starts_with("cgroup ") && line.ends_with(&shims)
         };
+        let mut ahead = self.daemon.is_some();
         traces
             .difference(idle)
             .filter(|line| !kept(line))
+            .filter(|line| !(line.starts_with("link ") && std::mem::take(&mut ahead)))
             .cloned()
             .collect()
     }

@@ -18,8 +18,7 @@ async fn a_container_that_cannot_be_made_leaves_nothing() -> Result<()> {
             .await;
         assert!(refused.is_err(), "{name}");
         harness::wait::until("what was made is gone", || {
-            let after = scope.traces()?;
-            let more: Vec<_> = after.difference(&before).collect();
+            let more = scope.of_sandboxes(&scope.traces()?, &before);
             anyhow::ensure!(more.is_empty(), "{name}: {more:#?}");
             Ok(Some(()))
         })?;

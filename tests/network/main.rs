@@ -1,6 +1,7 @@
 //! Who reaches whom.
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod local;
 mod modes;
 mod pod_range;

@@ -9,7 +9,7 @@ use tonic::{Code, Status};
 
 use crate::{PAGE, addresses, fetch, fetch_from_host, serve};
 
-async fn set(node: &Node, cidr: &str) -> Result<(), Status> {
+pub(crate) async fn set(node: &Node, cidr: &str) -> Result<(), Status> {
     let network_config = Some(NetworkConfig {
         pod_cidr: cidr.to_owned(),
     });
@@ -21,7 +21,7 @@ async fn set(node: &Node, cidr: &str) -> Result<(), Status> {
 }
 
 /// Returns the number of the agent's slot, to have ranges of its own.
-fn number(node: &Node) -> String {
+pub(crate) fn number(node: &Node) -> String {
     let prefix = node.agent.slot().names().prefix;
     prefix
         .trim_end_matches('.')
@@ -31,7 +31,11 @@ fn number(node: &Node) -> String {
         .to_owned()
 }
 
-async fn in_range(node: &Node, sandbox: &Sandbox, starts: &[&str]) -> Result<Vec<IpAddr>> {
+pub(crate) async fn in_range(
+    node: &Node,
+    sandbox: &Sandbox,
+    starts: &[&str],
+) -> Result<Vec<IpAddr>> {
     let found = addresses(node, &sandbox.id).await?;
     let texts: Vec<_> = found.iter().map(ToString::to_string).collect();
     ensure!(texts.len() == starts.len(), "{texts:?} for {starts:?}");

@@ -31,10 +31,9 @@ const KINDS: [(CloneFlags, &str, &str); 3] = [
 ];
 
 impl NewNamespaces {
-    /// What almost every sandbox asks for, and a spare shim therefore makes ahead.
-    pub(crate) const SPARE: CloneFlags = CloneFlags::CLONE_NEWNET
-        .union(CloneFlags::CLONE_NEWIPC)
-        .union(CloneFlags::CLONE_NEWUTS);
+    /// What almost every sandbox asks for, and a spare shim therefore makes ahead. Its network is
+    /// the agent's to make ahead, with all that is in it.
+    pub(crate) const SPARE: CloneFlags = CloneFlags::CLONE_NEWIPC.union(CloneFlags::CLONE_NEWUTS);
 
     /// Makes those that `flags` names.
     pub(crate) fn make(flags: CloneFlags) -> Result<Self, LaunchError> {
@@ -54,6 +53,28 @@ impl NewNamespaces {
             uts,
             netlink: netlink?,
         })
+    }
+
+    /// Makes those of `flags` that are not there yet.
+    pub(crate) fn with(self, flags: CloneFlags) -> Result<Self, LaunchError> {
+        let missing = flags - self.flags;
+        if missing.is_empty() {
+            return Ok(self);
+        }
+        let more = Self::make(missing)?;
+        Ok(Self {
+            flags: self.flags | more.flags,
+            network: self.network.or(more.network),
+            ipc: self.ipc.or(more.ipc),
+            uts: self.uts.or(more.uts),
+            netlink: self.netlink.or(more.netlink),
+        })
+    }
+
+    /// Takes a network namespace that was made elsewhere.
+    pub(crate) fn adopt_network(&mut self, network: OwnedFd) {
+        self.flags |= CloneFlags::CLONE_NEWNET;
+        self.network = Some(network);
     }
 
     /// Makes those that `flags` names in a new user namespace, which owns them.

@@ -78,9 +78,20 @@ fn new_ones(kinds: &[Kind]) -> CloneFlags {
         .fold(CloneFlags::empty(), |flags, kind| flags | kind.flag)
 }
 
-/// Returns whether a sandbox needs just the namespaces that a spare shim has.
+/// Returns whether a sandbox needs the namespaces that a spare shim has.
 pub(crate) fn takes_spare(request: &LaunchRequest) -> bool {
-    request.user_namespace.is_none() && new_ones(&kinds(request)) == NewNamespaces::SPARE
+    let asked = asked(request, &kinds(request));
+    request.user_namespace.is_none() && asked.contains(NewNamespaces::SPARE)
+}
+
+/// Returns the namespaces that have to be made here.
+fn asked(request: &LaunchRequest, kinds: &[Kind]) -> CloneFlags {
+    let new = new_ones(kinds);
+    if request.network_made {
+        new - CloneFlags::CLONE_NEWNET
+    } else {
+        new
+    }
 }
 
 impl Sandbox {
@@ -92,8 +103,10 @@ impl Sandbox {
         spare: Option<NewNamespaces>,
     ) -> Result<Made, LaunchError> {
         let kinds = kinds(request);
-        let asked = new_ones(&kinds);
-        let (new, user) = new_namespaces(request, asked, spare)?;
+        let (mut new, user) = new_namespaces(request, asked(request, &kinds), spare)?;
+        if request.network_made {
+            new.adopt_network(made_network(descriptors, user.as_ref())?);
+        }
         new.set_up(request)?;
         let [network, ipc, uts] = kinds.each_ref().map(|kind| match kind.mode {
             NamespaceMode::Sandbox | NamespaceMode::Host | NamespaceMode::Unspecified => Ok(None),
@@ -229,8 +242,8 @@ fn new_namespaces(
     spare: Option<NewNamespaces>,
 ) -> Result<(NewNamespaces, Option<Users>), LaunchError> {
     let Some(user) = &request.user_namespace else {
-        return match spare.filter(|spare| spare.flags == asked) {
-            Some(spare) => Ok((spare, None)),
+        return match spare.filter(|spare| asked.contains(spare.flags)) {
+            Some(spare) => Ok((spare.with(asked)?, None)),
             None => Ok((NewNamespaces::make(asked)?, None)),
         };
     };
@@ -246,6 +259,22 @@ fn new_namespaces(
         gids,
     };
     Ok((new, Some(users)))
+}
+
+/// Returns the network namespace that the agent has made for the sandbox.
+fn made_network(
+    descriptors: &mut Descriptors,
+    user: Option<&Users>,
+) -> Result<OwnedFd, LaunchError> {
+    let malformed = |what| LaunchError::Malformed { what };
+    if user.is_some() {
+        return Err(malformed(
+            "a network namespace of a user namespace is made in it",
+        ));
+    }
+    descriptors
+        .take(FdRole::NetworkNamespace)
+        .ok_or(malformed("the network namespace that was made is needed"))
 }
 
 fn make_shm(

@@ -1,7 +1,7 @@
 //! A shim forked ahead of need, with the namespaces that almost every sandbox asks for.
 //!
-//! A new network namespace is the dearest step of a sandbox's start (0.35 to 0.9 ms) and depends
-//! on nothing in the request. The launcher hands the next fitting request to its spare as it
+//! Forking and making them depends on nothing in the request; a network namespace, the dearest of
+//! all (0.35 to 0.9 ms), is made ahead by the agent, with the links in it. The launcher hands the next fitting request to its spare as it
 //! came, and makes another when it has nothing else to do. A spare that is not needed ends with
 //! its launcher, and its namespaces with it.
 

@@ -22,6 +22,7 @@ use crate::features::OtherFeatures;
 use crate::handler::RuntimeHandlers;
 use crate::image::Images;
 use crate::metrics::Phases;
+use crate::sandbox::ahead::Ahead;
 use crate::stats::Sampler;
 
 /// Where the node keeps things.
@@ -129,6 +130,8 @@ pub struct Services {
     pub masked_paths: Vec<String>,
     /// Told when there is something to sweep.
     pub(crate) litter: tokio::sync::Notify,
+    /// The network of the next sandbox.
+    pub(crate) ahead: Ahead,
     /// Admits starts: cores and one more give all the throughput at a third of the latency.
     pub(crate) starts: Semaphore,
     /// Held for reading while plugins join a sandbox, from its ledger on; for writing while they
@@ -199,6 +202,7 @@ impl Services {
             last_capability: parts.last_capability,
             masked_paths: parts.masked_paths,
             litter: tokio::sync::Notify::new(),
+            ahead: Ahead::default(),
             starts,
             joining: RwLock::default(),
             pod_ranges: Mutex::default(),

@@ -63,6 +63,10 @@ pub(crate) fn launch(spec: &LaunchSpec) -> std::io::Result<(wire::LaunchRequest,
             fds.push((FdRole::NetworkNamespace, netns.try_clone()?));
             wire::NamespaceMode::Join
         }
+        Network::Made(netns) => {
+            fds.push((FdRole::NetworkNamespace, netns.try_clone()?));
+            wire::NamespaceMode::Sandbox
+        }
     };
     let mut request = wire::LaunchRequest {
         fds: Vec::new(),
@@ -77,6 +81,7 @@ pub(crate) fn launch(spec: &LaunchSpec) -> std::io::Result<(wire::LaunchRequest,
         reaper_seccomp: Vec::new(),
         user_namespace: spec.user.as_ref().map(Into::into),
         mount_label: spec.mount_label.clone().unwrap_or_default(),
+        network_made: matches!(spec.network, Network::Made(_)),
     };
     let shared = match &spec.pid {
         SandboxPid::PerContainer => wire::NamespaceMode::Container,

@@ -22,9 +22,8 @@ fn users() -> IdMappings {
     }
 }
 
-#[test]
-fn a_launch_arrives_whole() {
-    let spec = LaunchSpec {
+fn spec() -> LaunchSpec {
+    LaunchSpec {
         id: "sandbox".parse().unwrap(),
         directory: "/run/agent/sandbox".into(),
         network: Network::Join(fd()),
@@ -43,7 +42,12 @@ fn a_launch_arrives_whole() {
         sysctls: [("a.b".to_owned(), "1".to_owned())].into(),
         shm_size: 7,
         mount_label: Some("a:b:c:s0:c1,c2".into()),
-    };
+    }
+}
+
+#[test]
+fn a_launch_arrives_whole() {
+    let spec = spec();
     let (request, fds) = launch(&spec).unwrap();
     let wanted = [
         FdRole::NetworkNamespace,
@@ -76,8 +80,23 @@ fn a_launch_arrives_whole() {
             gids: Vec::new(),
         }),
         mount_label: "a:b:c:s0:c1,c2".into(),
+        network_made: false,
     };
     assert_eq!(request, rest);
+}
+
+#[test]
+fn a_network_that_was_made_is_a_new_one_with_its_descriptor() {
+    let made = LaunchSpec {
+        network: Network::Made(fd()),
+        user: None,
+        ..spec()
+    };
+    let (request, fds) = launch(&made).unwrap();
+    assert_eq!(roles(&fds).first(), Some(&FdRole::NetworkNamespace));
+    assert!(request.network_made);
+    let namespaces = request.namespaces.unwrap();
+    assert_eq!(namespaces.network(), wire::NamespaceMode::Sandbox);
 }
 
 fn container(stdio: ContainerStdio, pid: ContainerPid) -> CreateContainer {

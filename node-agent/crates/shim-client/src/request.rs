@@ -16,6 +16,8 @@ pub enum Network {
     Host,
     /// This one, another sandbox's.
     Join(OwnedFd),
+    /// This one, which was made for it; not for a sandbox with a user namespace.
+    Made(OwnedFd),
 }
 
 /// Another namespace of a sandbox.

@@ -1,8 +1,13 @@
 //! What a shim is, and what can be reached from it.
 
 use std::fs;
+use std::os::fd::OwnedFd;
 
-use agent_shim_client::{ContainerPid, Launcher, LauncherConfig, Namespace, Network, SandboxPid};
+use agent_shim_client::{
+    ContainerPid, IdMapping, IdMappings, Launcher, LauncherConfig, Namespace, Network, SandboxPid,
+    Shim,
+};
+use agent_types::{Classify as _, ErrorKind};
 
 use crate::harness::{Node, until};
 
@@ -187,7 +192,6 @@ async fn a_shim_whose_agent_went_away_before_it_came_up_ends() {
 
 #[tokio::test]
 async fn a_launch_that_cannot_be_says_why_and_leaves_nothing() {
-    use agent_types::{Classify as _, ErrorKind};
     let node = Node::start().await;
     let mut spec = node.spec();
     spec.sysctls = [("net.ipv4.no_such_thing".into(), "1".into())].into();
@@ -242,6 +246,42 @@ async fn namespaces_are_the_ones_asked_for() {
     }
     joined.end().await;
     new.end().await;
+}
+
+#[tokio::test]
+async fn a_network_that_was_made_ahead_is_the_sandboxes_own() {
+    let node = Node::start().await;
+    let made = agent_sys::netns::create().unwrap();
+    let inode = |fd: &OwnedFd| rustix::fs::fstat(fd).unwrap().st_ino;
+    let wanted = inode(&made);
+    let mut spec = node.spec();
+    spec.network = Network::Made(made);
+    let mut sandbox = node.launch(spec).await;
+    assert!(sandbox.ready.netlink.is_none());
+    assert_eq!(sandbox.ready.netns.as_ref().map(inode), Some(wanted));
+    let container = node.container("readlink /proc/self/ns/net");
+    sandbox.run(&container).await;
+    let seen = node.log(&container.id, "stdout");
+    assert_eq!(seen, format!("net:[{wanted}]\n"));
+    // The next agent is told of it as of any other.
+    let (shim, ready) = Shim::connect(&sandbox.directory).await.unwrap();
+    assert_eq!(ready.netns.as_ref().map(inode), Some(wanted));
+    sandbox.shim = shim;
+    sandbox.end().await;
+
+    let mut spec = node.spec();
+    spec.network = Network::Made(agent_sys::netns::create().unwrap());
+    let all = [IdMapping {
+        inside: 0,
+        outside: 1,
+        length: 1,
+    }];
+    spec.user = Some(IdMappings {
+        uids: all.to_vec(),
+        gids: all.to_vec(),
+    });
+    let error = node.launcher.launch(&spec).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error:?}");
 }
 
 #[tokio::test]

@@ -75,6 +75,17 @@ impl Node {
             .all(|handle| handle.view().phase == SandboxPhase::NotReady)
     }
 
+    /// Takes bridge, rules and changed settings off the host, for an agent that ends while no sandbox
+    /// needs them.
+    ///
+    /// # Errors
+    /// With everything that could not be removed; the rest was.
+    pub async fn leave_network(&self) -> Result<(), agent_network::TeardownErrors> {
+        let network = &self.services.network;
+        self.services.ahead.close(network).await;
+        network.leave().await
+    }
+
     /// Gives back what an idle node holds of the machine for sandboxes to come: the launcher, and
     /// the node's own cgroups where nothing lives in them. For an agent that ends.
     pub async fn leave(&self) {

@@ -74,6 +74,8 @@ impl Node {
             return Err(error.into());
         }
         *services.pod_ranges() = ranges;
+        // It has an address of the former ones.
+        services.ahead.discard(&services.network).await;
         Ok(())
     }
 

@@ -165,9 +165,10 @@ pub(crate) async fn bring_up(
     let permit = permit.await;
     let planned = network::plan(services, record, &driver, &path);
     let planned = phases.time(Phase::PodPlan, planned).await;
-    let mut owned = planned.map_err(&step)?;
+    let (mut owned, netns) = planned.map_err(&step)?;
     owned.cgroup = Some(planned_cgroup(&services.cgroups, record, path));
-    match make(services, record, (sysctls, joined), &mut owned, permit).await {
+    let inputs = (sysctls, joined, netns);
+    match make(services, record, inputs, &mut owned, permit).await {
         Ok(made) => Ok(made),
         Err(error) => Err(Box::new(Failed {
             left: tear_down(services, record, owned).await.err(),
@@ -196,7 +197,7 @@ fn planned_cgroup(tree: &CgroupTree, record: &SandboxRecord, path: CgroupPath) -
 async fn make(
     services: &Services,
     record: &SandboxRecord,
-    (sysctls, joined): (BTreeMap<String, String>, Joined),
+    (sysctls, joined, netns): (BTreeMap<String, String>, Joined, Option<OwnedFd>),
     owned: &mut Owned,
     permit: Result<SemaphorePermit<'_>, AcquireError>,
 ) -> Result<(Live, Events), StepError> {
@@ -210,7 +211,11 @@ async fn make(
         blocking(move || prepare_directory(&directory)).await??;
     }
 
-    let launch = launch_spec(record, &directory, sysctls, &joined);
+    let mut launch = launch_spec(record, &directory, sysctls, &joined);
+    let is_made = netns.is_some();
+    if let Some(netns) = netns {
+        launch.network = Network::Made(netns);
+    }
     let started = start_shim(services, record, launch, owned);
     let (shim, ready) = phases.time(Phase::PodLaunch, started).await?;
     let cgroup = owned.cgroup.clone().ok_or(Interrupted)?;
@@ -230,7 +235,12 @@ async fn make(
         .map(|(netns, netlink)| Guest { netns, netlink });
     let shim_process = Arc::new(pidfd);
     owned.shim_process = Some(Arc::clone(&shim_process));
-    let attached = network::attach(services, record, owned, guest, permit);
+    let attached = async {
+        match &owned.attachment {
+            Some(made) if is_made => Ok(services.network.publish(made).await?),
+            _ => network::attach(services, record, owned, guest, permit).await,
+        }
+    };
     phases.time(Phase::PodNetwork, attached).await?;
     let saved = save_state(services, record, SandboxPhase::Ready, owned);
     phases.time(Phase::PodRecord, saved).await?;
@@ -456,6 +466,11 @@ fn id_mappings(users: &UserNamespace) -> IdMappings {
 }
 
 impl Live {
+    /// Says whether it is on the built-in bridge.
+    pub(crate) fn is_bridged(&self) -> bool {
+        matches!(self.attachment, Some(Attachment::Bridge(_)))
+    }
+
     /// Returns what must be ended when the sandbox is.
     pub(crate) fn owned(&self) -> Owned {
         Owned {

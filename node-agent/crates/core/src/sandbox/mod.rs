@@ -5,6 +5,7 @@
 //! Start reading at [`state`], then `actor`.
 
 pub(crate) mod actor;
+pub(crate) mod ahead;
 pub(crate) mod bandwidth;
 pub(crate) mod create;
 pub mod error;

@@ -8,10 +8,11 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use agent_cgroup::CgroupPath;
 use agent_cni::{Capabilities, DnsConfig, Pod};
-use agent_network::{AttachSpec, Attachment, ModeSpec, Source};
+use agent_network::{AttachSpec, Attachment, ModeSpec};
 use agent_types::Owner;
 use tokio::sync::{AcquireError, RwLockReadGuard, SemaphorePermit};
 
+use super::ahead;
 use super::bandwidth;
 use super::error::{StepError, TeardownError};
 use super::files;
@@ -63,13 +64,14 @@ pub(crate) async fn driver<'a>(services: &'a Services, record: &SandboxRecord) -
     }
 }
 
-/// Sets aside or plans what a sandbox will have; nothing is made before that is recorded.
+/// Sets aside or plans what a sandbox will have; nothing is made before that is recorded. Where a
+/// network was made ahead and is taken, its namespace comes with it.
 pub(crate) async fn plan(
     services: &Services,
     record: &SandboxRecord,
     driver: &Driver<'_>,
     cgroup: &CgroupPath,
-) -> Result<Owned, StepError> {
+) -> Result<(Owned, Option<OwnedFd>), StepError> {
     let mut owned = Owned::default();
     let (mode, ports) = match (&record.spec.network, driver) {
         (SandboxNetwork::Bridge, Driver::Plugins { .. }) => {
@@ -84,18 +86,45 @@ pub(crate) async fn plan(
         (SandboxNetwork::Bridge, Driver::BuiltIn) => (ModeSpec::Bridge, record.spec.ports.clone()),
         (SandboxNetwork::None, _) => (ModeSpec::None, record.spec.ports.clone()),
         (SandboxNetwork::Host, _) => (ModeSpec::Host, record.spec.ports.clone()),
-        (SandboxNetwork::Container(_), _) => return Ok(owned),
+        (SandboxNetwork::Container(_), _) => return Ok((owned, None)),
     };
-    owned.attachment = Some(services.network.reserve(&AttachSpec {
+    let spec = AttachSpec {
         sandbox: record.id.clone(),
         mode,
         ports,
-        source: match record.spec.owner {
-            Owner::Cri => Source::Cluster,
-            Owner::Local => Source::Configured,
-        },
-    })?);
-    Ok(owned)
+        source: ahead::source(record.spec.owner),
+    };
+    let (attachment, netns) = match made_ahead(services, record, &spec).await? {
+        Some((attachment, netns)) => (attachment, Some(netns)),
+        None => (services.network.reserve(&spec)?, None),
+    };
+    owned.attachment = Some(attachment);
+    Ok((owned, netns))
+}
+
+/// Takes the network that was made ahead, if there is one and the sandbox can have it.
+async fn made_ahead(
+    services: &Services,
+    record: &SandboxRecord,
+    spec: &AttachSpec,
+) -> Result<Option<(Attachment, OwnedFd)>, StepError> {
+    if spec.mode != ModeSpec::Bridge || !ahead::fits(record) {
+        return Ok(None);
+    }
+    let Some(made) = services.ahead.take(spec.source) else {
+        return Ok(None);
+    };
+    match services.network.hand_over(&made.attachment, spec) {
+        Ok(Some(attachment)) => Ok(Some((attachment, made.netns))),
+        Ok(None) => {
+            ahead::give_back(&services.network, made).await;
+            Ok(None)
+        }
+        Err(error) => {
+            ahead::give_back(&services.network, made).await;
+            Err(error.into())
+        }
+    }
 }
 
 fn pod(record: &SandboxRecord) -> Pod {

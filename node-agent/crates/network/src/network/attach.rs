@@ -116,7 +116,7 @@ impl Network {
     }
 
     /// Serves the ports that only a forwarder can.
-    async fn forward(&self, attachment: &BridgeAttachment) -> Result<(), AttachError> {
+    pub(super) async fn forward(&self, attachment: &BridgeAttachment) -> Result<(), AttachError> {
         // A second attachment of the same sandbox listens on the same ports.
         self.stop_forwarders(&attachment.sandbox).await;
         let (working, mut failed) = forward::start(attachment);
@@ -165,7 +165,7 @@ impl Work {
                 sandbox: self.attachment.sandbox.clone(),
                 source,
             })
-            .and_then(|()| self.publish());
+            .and_then(|()| self.inner.publish(&self.attachment));
         if made.is_err() {
             self.inner.unmake(&self.attachment);
         }
@@ -212,38 +212,44 @@ impl Work {
             entry.link = link;
         }
     }
+}
 
-    fn publish(&self) -> Result<(), AttachError> {
-        if self.attachment.ports.is_empty() {
+impl Inner {
+    /// Lets the host's ports lead to a sandbox whose link stands.
+    pub(super) fn publish(&self, attachment: &BridgeAttachment) -> Result<(), AttachError> {
+        if attachment.ports.is_empty() {
             return Ok(());
         }
-        let interface = &self.attachment.interface;
-        link::allow_hairpin(&mut lock(&self.inner.route), interface).map_err(|source| {
+        let interface = &attachment.interface;
+        link::allow_hairpin(&mut lock(&self.route), interface).map_err(|source| {
             AttachError::Link {
-                sandbox: self.attachment.sandbox.clone(),
+                sandbox: attachment.sandbox.clone(),
                 interface: interface.clone(),
                 source,
             }
         })?;
-        let added: Vec<Change> = elements(&self.attachment)
-            .into_iter()
-            .map(Change::Add)
-            .collect();
-        let mut table = lock(&self.inner.table);
+        let added: Vec<Change> = elements(attachment).into_iter().map(Change::Add).collect();
+        let mut table = lock(&self.table);
         table
             .commit(&added)
             .map_err(|source| AttachError::Publish {
-                sandbox: self.attachment.sandbox.clone(),
+                sandbox: attachment.sandbox.clone(),
                 source,
             })?;
-        table.forget_stale(&self.attachment, Stale::Elsewhere);
+        table.forget_stale(attachment, Stale::Elsewhere);
         Ok(())
     }
-}
 
-impl Inner {
     /// Takes back what an attachment made that failed half way; the reservation stays.
     fn unmake(&self, attachment: &BridgeAttachment) {
+        self.withdraw_ports(attachment);
+        if let Err(error) = link::delete(&mut lock(&self.route), &attachment.interface) {
+            tracing::warn!(sandbox_id = %attachment.sandbox, error = %error.source, "link of a failed attachment stayed");
+        }
+    }
+
+    /// Takes the ports of an attachment that failed half way out of the maps.
+    pub(super) fn withdraw_ports(&self, attachment: &BridgeAttachment) {
         let gone: Vec<Change> = elements(attachment)
             .into_iter()
             .map(Change::Delete)
@@ -251,14 +257,11 @@ impl Inner {
         if let Err(error) = lock(&self.table).commit(&gone) {
             tracing::warn!(sandbox_id = %attachment.sandbox, error = %error, "ports of a failed attachment stayed");
         }
-        if let Err(error) = link::delete(&mut lock(&self.route), &attachment.interface) {
-            tracing::warn!(sandbox_id = %attachment.sandbox, error = %error.source, "link of a failed attachment stayed");
-        }
     }
 }
 
 /// The bridge's index leads nowhere, or the maps are gone: somebody cleared the host.
-fn host_is_not_ready(error: &AttachError) -> bool {
+pub(super) fn host_is_not_ready(error: &AttachError) -> bool {
     match error {
         AttachError::Link { source, .. } => {
             matches!(

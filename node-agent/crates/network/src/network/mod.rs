@@ -6,6 +6,7 @@
 //!     └─────────────────────┘   a reservation alone is given back by detach as well
 //! ```
 
+mod ahead;
 mod attach;
 mod detach;
 mod open;

@@ -55,7 +55,7 @@ impl Network {
 
     /// Ends what is left of the sandbox's last attachment: a person's container may be started
     /// again before the kernel has taken its link down, which is a matter of milliseconds.
-    fn finish_leaving(&self, sandbox: &SandboxId) {
+    pub(super) fn finish_leaving(&self, sandbox: &SandboxId) {
         let leaving = lock(&self.inner.state)
             .get(sandbox)
             .filter(|entry| entry.detached)
@@ -143,7 +143,7 @@ fn same_ports(asked: &[PortMapping], given: &[PortMapping]) -> bool {
         })
 }
 
-fn choose_ports(
+pub(super) fn choose_ports(
     config: &Config,
     state: &mut State,
     spec: &AttachSpec,

@@ -7,7 +7,7 @@ use agent_types::SandboxId;
 use crate::attachment::BridgeAttachment;
 use crate::nft::{Element, elements};
 use crate::pools::{Number, Pools};
-use crate::port::{PortTable, keep};
+use crate::port::{PortMapping, PortTable, keep};
 
 /// What is known of a sandbox's link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,6 +136,32 @@ impl State {
         if entry.detached {
             self.remove(&sandbox);
         }
+    }
+
+    /// Says whether a sandbox is attached and its link there.
+    pub(super) fn stands(&self, sandbox: &SandboxId) -> bool {
+        let entry = self.entries.get(sandbox);
+        entry.is_some_and(|entry| entry.link == LinkState::Present && !entry.detached)
+    }
+
+    /// Gives what `from` has to `to`, which has nothing, with further ports.
+    pub(super) fn rename(
+        &mut self,
+        from: &SandboxId,
+        to: &SandboxId,
+        ports: Vec<PortMapping>,
+    ) -> Option<BridgeAttachment> {
+        let mut entry = self.entries.remove(from)?;
+        for port in &ports {
+            self.ports.hold(port, to, keep(port));
+        }
+        entry.attachment.sandbox = to.clone();
+        entry.attachment.ports.extend(ports);
+        let attachment = entry.attachment.clone();
+        self.by_interface
+            .insert(attachment.interface.clone(), to.clone());
+        self.entries.insert(to.clone(), entry);
+        Some(attachment)
     }
 
     /// Returns the elements that the published ports of all sandboxes need.

@@ -48,7 +48,7 @@ fn link_gone(inner: &Inner, name: &str) {
 
 /// Says whether a link of this name is there: a sandbox that comes back soon has one again
 /// before the end of its last is heard of.
-fn exists(name: &str) -> bool {
+pub(super) fn exists(name: &str) -> bool {
     let flags = SocketFlags::CLOEXEC;
     let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None);
     socket.is_ok_and(|socket| name_to_index(&socket, name).is_ok())

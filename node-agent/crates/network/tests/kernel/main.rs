@@ -9,6 +9,7 @@
     reason = "a helper of a test fails the test"
 )]
 
+mod ahead;
 mod beside;
 mod harness;
 mod hostile;

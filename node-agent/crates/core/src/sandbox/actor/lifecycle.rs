@@ -9,6 +9,7 @@ use super::Actor;
 use super::message::{Done, Reply};
 use super::slot::answer;
 use crate::event::{Action, Subject};
+use crate::sandbox::ahead;
 use crate::sandbox::create::{self, Joined, Live};
 use crate::sandbox::error::{EndError, RunError, TeardownError};
 use crate::sandbox::state::{SandboxEvent, SandboxPhase};
@@ -67,6 +68,9 @@ impl Actor {
 
     /// Takes over what was brought up.
     pub(super) fn stand(&mut self, live: Live, events: Events) {
+        if live.is_bridged() {
+            ahead::refill(&self.services, &self.record);
+        }
         self.live = Some(Arc::new(live));
         self.shim_events = Some(events);
         self.leftover = None;
