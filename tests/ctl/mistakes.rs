@@ -146,7 +146,7 @@ const MISTAKES: &[Mistake] = &[
     ),
     (
         "exec -w /nowhere runs pwd",
-        125,
+        127,
         &["runs cannot run pwd", "/nowhere"],
         "container's own files",
     ),

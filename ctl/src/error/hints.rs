@@ -91,6 +91,15 @@ pub(crate) fn not_started(source: &AgentError) -> Option<String> {
     }
 }
 
+/// Returns what helps a process that did not start in a directory of the user's choice.
+pub(crate) fn not_started_there(source: &AgentError) -> Option<String> {
+    let either = || "program and directory are looked for in the container's own files".into();
+    source
+        .process_code()
+        .map(|_| either())
+        .or_else(|| not_started(source))
+}
+
 /// Returns what helps a request that only a running container can serve.
 pub(crate) fn not_running(source: &AgentError, container: &str) -> Option<String> {
     (source.code() == Code::FailedPrecondition)

@@ -94,6 +94,7 @@ impl Connection<ExecInput> {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let container = start.container.clone();
         let program = start.command.first().cloned().unwrap_or_default();
+        let elsewhere = !start.working_dir.is_empty();
         let _ = sender.try_send(ExecInput {
             input: Some(ExecMessage::Start(start)),
         });
@@ -106,7 +107,11 @@ impl Connection<ExecInput> {
         let answer = client.of_container(&container, &attempted, answer).await;
         let received = answer.map_err(|error| {
             error.hinted(|source| {
-                hints::not_started(source).or_else(|| hints::not_running(source, &container))
+                let hint = match elsewhere {
+                    true => hints::not_started_there(source),
+                    false => hints::not_started(source),
+                };
+                hint.or_else(|| hints::not_running(source, &container))
             })
         })?;
         Ok(Self { sender, received })

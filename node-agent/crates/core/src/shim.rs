@@ -31,10 +31,14 @@ pub(crate) fn directory_exit_code(error: &RequestError) -> Option<i32> {
     else {
         return None;
     };
-    match Errno::from_raw_os_error(*errno) {
-        Errno::NOENT => Some(127),
-        Errno::NOTDIR | Errno::ACCESS => Some(126),
-        _ => None,
+    // Where the kernel refused nothing the number is 0, which is no `Errno`.
+    let is = |known: Errno| *errno == known.raw_os_error();
+    if is(Errno::NOENT) {
+        Some(127)
+    } else if is(Errno::NOTDIR) || is(Errno::ACCESS) {
+        Some(126)
+    } else {
+        None
     }
 }
 

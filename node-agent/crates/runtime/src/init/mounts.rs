@@ -201,11 +201,10 @@ impl Request<'_> {
     /// Returns the failure to reach the destination, which is the image's fault where a part of it is no directory.
     fn unreachable(&self, error: io::Error) -> Failure {
         let failure = self.failed(error);
-        match Errno::from_raw_os_error(failure.errno()) {
-            Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG => {
-                failure.of_kind(FailureKind::Invalid)
-            }
-            _ => failure,
+        let images = [Errno::NOTDIR, Errno::LOOP, Errno::NAMETOOLONG];
+        match images.map(Errno::raw_os_error).contains(&failure.errno()) {
+            true => failure.of_kind(FailureKind::Invalid),
+            false => failure,
         }
     }
 
