@@ -90,9 +90,10 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
     sampling.abort();
     measuring.abort();
     streams.abort();
+    node.end_ahead().await;
     gc::last(&node, DRAIN).await;
     if node.is_idle() {
-        take_network_down(&node).await;
+        take_network_down(&node.services().network).await;
         node.leave().await;
     }
     tracing::info!("stopped, containers go on");
@@ -100,8 +101,8 @@ pub(crate) async fn serve(config: Config) -> anyhow::Result<()> {
 }
 
 /// Takes the bridge, the rules and the changed settings off the host: no sandbox needs them.
-async fn take_network_down(node: &Node) {
-    if let Err(errors) = node.leave_network().await {
+async fn take_network_down(network: &Network) {
+    if let Err(errors) = network.leave().await {
         tracing::warn!(error = %agent_telemetry::chain(&errors), "network not taken down in full");
     }
 }

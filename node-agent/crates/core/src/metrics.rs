@@ -295,7 +295,7 @@ impl Collector for Held {
             ),
             (
                 "node_agent_network_addresses_in_use",
-                "Addresses of the built-in network that are in use",
+                "Addresses of the built-in network that are in use, with the one kept ready",
                 counts.addresses_in_use,
             ),
             (

@@ -75,15 +75,10 @@ impl Node {
             .all(|handle| handle.view().phase == SandboxPhase::NotReady)
     }
 
-    /// Takes bridge, rules and changed settings off the host, for an agent that ends while no sandbox
-    /// needs them.
-    ///
-    /// # Errors
-    /// With everything that could not be removed; the rest was.
-    pub async fn leave_network(&self) -> Result<(), agent_network::TeardownErrors> {
-        let network = &self.services.network;
-        self.services.ahead.close(network).await;
-        network.leave().await
+    /// Lets the network go that waits for the next sandbox, and has none made any more. For an agent
+    /// that ends.
+    pub async fn end_ahead(&self) {
+        self.services.ahead.close(&self.services.network).await;
     }
 
     /// Gives back what an idle node holds of the machine for sandboxes to come: the launcher, and

@@ -49,7 +49,9 @@ pub(crate) struct Made {
 #[derive(Debug, thiserror::Error)]
 enum MakeError {
     #[error("no name for it")]
-    Random(#[from] std::io::Error),
+    Random(#[source] std::io::Error),
+    #[error("no namespace for it")]
+    Namespace(#[source] std::io::Error),
     #[error("no address for it")]
     Reserve(#[from] ReserveError),
     #[error(transparent)]
@@ -142,15 +144,15 @@ fn has_room(network: &Network) -> bool {
 }
 
 async fn make(network: &Network, source: Source) -> Result<Made, MakeError> {
-    let sandbox = SandboxId::from_random(crate::random::bytes()?);
+    let random = crate::random::bytes().map_err(MakeError::Random)?;
     let inside = || {
         let netns = netns::create()?;
         let netlink = netns::route_socket_in(netns.as_fd())?;
         Ok::<_, std::io::Error>((netns, netlink))
     };
-    let (netns, netlink) = blocking(inside).await??;
+    let (netns, netlink) = blocking(inside).await?.map_err(MakeError::Namespace)?;
     let attachment = network.reserve(&AttachSpec {
-        sandbox,
+        sandbox: SandboxId::from_random(random),
         mode: ModeSpec::Bridge,
         ports: Vec::new(),
         source,
