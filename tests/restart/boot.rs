@@ -34,11 +34,6 @@ async fn after_a_reboot(state_too: bool) -> Result<()> {
         .run(&one, "ended", &["/bin/sh", "-c", "exit 5"])
         .await?;
     node.exited(&ended).await?;
-    let config = node.container_config("created", &["/bin/pause"]);
-    let created = node
-        .cri
-        .create_container(&two.id, &config, &two.config)
-        .await?;
     node.ctl()?.ok(&[
         "run",
         "-d",
@@ -54,6 +49,12 @@ async fn after_a_reboot(state_too: bool) -> Result<()> {
         node.ctl()?
             .ok(&[&run[..], &[&node.image, "/bin/pause"]].concat())?;
     }
+    // The last of all: when it is recorded, so is that the others run.
+    let config = node.container_config("created", &["/bin/pause"]);
+    let created = node
+        .cri
+        .create_container(&two.id, &config, &two.config)
+        .await?;
     reboot(&mut node, &id, state_too)?;
     node.agent.spawn_again()?;
     node.agent.serving().await?;
